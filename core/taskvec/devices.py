@@ -1,0 +1,67 @@
+"""Which device and dtype to run on, and how many tokens a batch may have there. Knows torch, not the model."""
+
+import time
+from functools import cache
+
+import torch
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# A CPU batch should fit its caches (measured best of 1024-8192), an accelerator's should fill the chip.
+MAX_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 16384}
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, else CUDA, else MPS, else the CPU; one that is not there is a ValueError."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device {device!r} is not one torch knows: use 'cpu', 'mps', 'cuda' or 'cuda:1'") from None
+    present = {"cpu": 1, "mps": int(torch.backends.mps.is_available()), "cuda": torch.cuda.device_count()}
+    count = present.get(chosen.type, 0)
+    if (chosen.index or 0) >= count:
+        raise ValueError(
+            f"device {str(chosen)!r} is not available: torch {torch.__version__} sees "
+            f"{', '.join(f'{number} {kind}' for kind, number in present.items())}; leave device out to have it chosen"
+        )
+    if chosen.type == "cuda" and chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return chosen
+
+
+def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The dtype asked for, else the fastest one that keeps the vectors: bfloat16 where the device computes in it."""
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
+        return dtype
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
+    if dtype is not None:
+        raise ValueError(f"dtype {dtype!r} is not supported: use one of {', '.join(DTYPES)}, or None for the fastest")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and bfloat16_is_fast() else torch.float32
+
+
+@cache
+def bfloat16_is_fast() -> bool:
+    """Whether this CPU multiplies bfloat16 clearly faster than float32, by a probe of a few milliseconds.
+
+    Feature flags do not tell: torch reports AMX under a lower ONEDNN_MAX_CPU_ISA, where bfloat16 is 145 times slower.
+    """
+    return _matmul_seconds(torch.bfloat16) * 1.3 < _matmul_seconds(torch.float32)
+
+
+def _matmul_seconds(dtype: torch.dtype) -> float:
+    """Best of a few runs of one layer-sized product; a single run where that alone takes too long."""
+    left, right = torch.ones(128, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+    best = float("inf")
+    deadline = time.perf_counter() + 0.03
+    while True:
+        start = time.perf_counter()
+        torch.nn.functional.linear(left, right)
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now > deadline:
+            return best

@@ -1,0 +1,126 @@
+"""Where a model's files lie: a local folder or the Hugging Face hub and its cache. Reads no weights."""
+
+import errno
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"
+
+# Everything a model needs and nothing that could run code or is another format (onnx, pickles).
+PATTERNS = ["*.json", "*.safetensors"]
+
+LICENCE = "The jina-embeddings-v3 weights are licensed CC BY-NC 4.0: free for non-commercial use, ask Jina AI for the rest."
+
+log = logging.getLogger("taskvec")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model folder on disk; `commit` is the hub commit it is a snapshot of, None for a user's own folder."""
+
+    folder: Path
+    model_id: str
+    commit: str | None
+
+
+def locate(
+    model: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | None = None,
+) -> Located:
+    """Find a local folder or download a hub model; every failure is a built-in exception that says what to do."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return Located(folder, str(model), None)
+    if isinstance(model, Path) or re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
+        raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")
+    if not local_files_only and not isinstance(try_to_load_from_cache(model, "config.json", cache_dir, revision), str):
+        log.warning("Downloading %s. %s", model, LICENCE)
+    try:
+        path = snapshot_download(
+            model,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+            allow_patterns=PATTERNS,
+        )
+    except Exception as error:  # the hub's HTTP library differs between its versions
+        raise _explain(error, model, revision) from error
+    return Located(Path(path), model, Path(path).name)
+
+
+# First match wins, so a subclass stands before its base: exception, what to raise, the sentence.
+FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
+    (HFValidationError, ValueError, "{model!r} is neither a folder nor a hub id like {default}"),
+    (
+        GatedRepoError,
+        PermissionError,
+        "{model} is gated: accept its terms on https://huggingface.co/{model}, then pass token= or run `hf auth login`",
+    ),
+    (
+        RepositoryNotFoundError,
+        FileNotFoundError,
+        "the hub has no model {model}, or it is private: check the spelling, or pass token= if it is yours",
+    ),
+    (
+        RevisionNotFoundError,
+        FileNotFoundError,
+        "{model} has no revision {revision!r}: leave revision out for the newest, or name a branch, tag or commit of it",
+    ),
+    (
+        LocalEntryNotFoundError,
+        ConnectionError,
+        "{model} is not (completely) in the local cache and the hub cannot be reached or may not be used: connect once and "
+        "load it with HF_HUB_OFFLINE unset and local_files_only=False, or copy its folder here and pass the path",
+    ),
+    (
+        OfflineModeIsEnabled,
+        ConnectionError,
+        "{model} is not in the local cache and HF_HUB_OFFLINE is set: unset it once to download, or pass a folder",
+    ),
+    (
+        HfHubHTTPError,
+        ConnectionError,
+        "the hub answered with an error for {model} ({error}): try again later; what was downloaded is kept",
+    ),
+]
+
+
+def _explain(error: Exception, model: str | Path, revision: str | None) -> Exception:
+    details = {"model": model, "revision": revision, "error": _first_line(error), "default": DEFAULT_MODEL}
+    for kind, result, sentence in FAILURES:
+        if isinstance(error, kind):
+            return result(sentence.format(**details))
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return OSError(
+            errno.ENOSPC,
+            f"no space left to download {model} (about 1.2 GB): free some, or pass cache_dir= on another disk; "
+            "what was downloaded is kept",
+        )
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+        return error
+    return ConnectionError(
+        f"the download of {model} was interrupted ({_first_line(error)}): run it again, it goes on where it stopped"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

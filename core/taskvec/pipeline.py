@@ -1,0 +1,138 @@
+"""From texts to vectors in bounded memory: tokenise a block, pack it, run its batches, put the rows back in order.
+
+The next block is tokenised while the current one runs. Knows checked inputs only; `Encoder` checks them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from functools import partial
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from taskvec.blocks import blocks, map_ahead
+from taskvec.late_chunking import Span, document_sequences
+from taskvec.options import Settings, Usage
+from taskvec.packing import TokenSequence, pack
+from taskvec.pooling import Vectors, normalise
+from taskvec.progress import reporting
+from taskvec.runner import Runner
+from taskvec.tokenizer import TextTokenizer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A block is tokenised at once and sorted by length: about 8 batches of text at 4 characters a token.
+CHARACTERS_PER_BATCH_TOKEN = 32
+
+_stop: ContextVar[threading.Event | None] = ContextVar("taskvec_stop", default=None)
+
+
+class Item(NamedTuple):
+    """One input and its place in the call, for error messages: a text, with character spans if it is a document."""
+
+    position: int
+    text: str
+    spans: Sequence[Span] = ()
+
+
+class Block(NamedTuple):
+    """Tokenised items: the sequences to run, the number of output rows they fill, and what they cost."""
+
+    sequences: list[TokenSequence]
+    rows: int
+    usage: Usage
+
+
+class Pipeline:
+    """Runs texts and documents through a tokenizer and a runner. Safe to share between threads."""
+
+    def __init__(self, tokenizer: TextTokenizer, runner: Runner, max_tokens: int, max_batch_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._runner = runner
+        self._max_tokens = max_tokens
+        self._max_batch_tokens = max_batch_tokens
+
+    def texts(self, items: Iterable[Item], settings: Settings, total: int | None) -> Iterator[Vectors]:
+        """Vectors (n, dimensions) of plain texts, a block of them at a time."""
+        return self._run(items, partial(self._text_block, settings), settings, total)
+
+    def documents(self, items: Iterable[Item], settings: Settings, total: int) -> Iterator[Vectors]:
+        """Vectors (n, dimensions) of the spans of documents, `total` in all, a block of documents at a time."""
+        return self._run(items, partial(self._document_block, settings), settings, total)
+
+    def check_lengths(self, items: Iterable[Item], settings: Settings) -> None:
+        """Raise the ValueError of the first text that `truncate=False` refuses, before anything is encoded."""
+        for block in self._blocks(items):
+            self._text_block(settings, block)
+
+    def _blocks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        return blocks(items, lambda item: len(item.text), self._max_batch_tokens * CHARACTERS_PER_BATCH_TOKEN)
+
+    def _run(
+        self, items: Iterable[Item], make: Callable[[list[Item]], Block], settings: Settings, total: int | None
+    ) -> Iterator[Vectors]:
+        done = 0.0
+        with reporting(settings.progress, total) as report:
+            for block in map_ahead(make, self._blocks(items)):
+                vectors = np.zeros((block.rows, settings.dimensions), dtype=np.float32)
+                for batch in pack(block.sequences, self._max_batch_tokens):
+                    _raise_if_stopped()
+                    pooled = self._runner(batch, settings.task, settings.dimensions)
+                    weights = np.array([pool.weight for pool in batch.pools], dtype=np.float32)
+                    np.add.at(vectors, [pool.row for pool in batch.pools], pooled * weights[:, None])
+                    done += float(weights.sum())
+                    report(round(done), total)
+                settings.usage.add(block.usage)
+                yield normalise(vectors) if settings.normalize else vectors
+
+    def _text_block(self, settings: Settings, items: list[Item]) -> Block:
+        usage = Usage(texts=len(items))
+        sequences = []
+        encoded = self._tokenizer.encode([item.text for item in items], settings.instruction)
+        for row, (item, ids) in enumerate(zip(items, encoded, strict=True)):
+            if len(ids) > self._max_tokens:
+                if not settings.truncate:
+                    raise ValueError(
+                        f"text {item.position} has {len(ids)} tokens, instruction included, the limit is {self._max_tokens}: "
+                        "shorten it, pass truncate=True, or split it and use late chunking"
+                    )
+                ids = np.concatenate((ids[: self._max_tokens - 1], ids[-1:]))
+                usage.truncated += 1
+            usage.tokens += len(ids)
+            sequences.append(TokenSequence.whole(ids, row))
+        return Block(sequences, len(items), usage)
+
+    def _document_block(self, settings: Settings, items: list[Item]) -> Block:
+        usage = Usage(texts=len(items))
+        block: list[TokenSequence] = []
+        rows = 0
+        documents = self._tokenizer.encode_documents([item.text for item in items], settings.instruction)
+        for item, document in zip(items, documents, strict=True):
+            sequences = document_sequences(document, item.spans, rows, self._max_tokens)
+            usage.tokens += sum(len(sequence.ids) for sequence in sequences)
+            usage.windows += len(sequences) if len(document.ids) > self._max_tokens else 0
+            rows += len(item.spans)
+            block += sequences
+        return Block(block, rows, usage)
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a thread without blocking the event loop; if the caller is cancelled, it ends at the next batch."""
+    stop = threading.Event()
+    reset = _stop.set(stop)
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+    finally:
+        _stop.reset(reset)
+
+
+def _raise_if_stopped() -> None:
+    stop = _stop.get()
+    if stop is not None and stop.is_set():
+        raise asyncio.CancelledError

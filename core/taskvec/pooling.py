@@ -1,0 +1,23 @@
+"""From hidden states to vectors: mean over token spans in float32, cut to dimensions, then normalise."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from taskvec.packing import PackedTensors
+
+Vectors = NDArray[np.float32]
+
+
+def mean_pool(hidden: torch.Tensor, batch: PackedTensors, dimensions: int) -> torch.Tensor:
+    """Mean of each pool's tokens: hidden (T, width) of any dtype -> (K, dimensions) float32."""
+    kept = hidden[:, :dimensions].float()
+    return F.embedding_bag(batch.pool_tokens, kept, batch.pool_starts, mode="mean")
+
+
+def normalise(vectors: Vectors) -> Vectors:
+    """Each row divided by its Euclidean norm; a row of zeros stays zero. (n, d) -> (n, d)."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
+    return unit

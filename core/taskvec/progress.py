@@ -1,0 +1,25 @@
+"""Telling how far a long encode is: a rich progress bar or the caller's own function."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Report = Callable[[int, int | None], None]
+
+Progress = bool | Report
+"""True draws a bar; a function is called with (vectors done, vectors in all or None) after every batch."""
+
+
+@contextmanager
+def reporting(progress: Progress, total: int | None) -> Iterator[Report]:
+    """A function that takes the number done so far and the total, and shows them the way `progress` says."""
+    if not progress:
+        yield lambda done, total: None
+    elif progress is not True:
+        yield progress
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        with Bar(TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+            task = bar.add_task("encoding", total=total)
+            yield lambda done, total: bar.update(task, completed=done)
