@@ -19,7 +19,7 @@ from taskvec.tasks import Task
 if TYPE_CHECKING:
     from taskvec.encoder import Encoder
     from taskvec.options import EncodeOptions, Usage
-    from taskvec.quantize import Precision, calibrate, quantize
+    from taskvec.precision import Precision, calibrate, quantize
     from taskvec.shared import shared_encoder
 
 __all__ = [
@@ -38,9 +38,9 @@ _LAZY = {
     "Encoder": "encoder",
     "EncodeOptions": "options",
     "Usage": "options",
-    "Precision": "quantize",
-    "calibrate": "quantize",
-    "quantize": "quantize",
+    "Precision": "precision",
+    "calibrate": "precision",
+    "quantize": "precision",
     "shared_encoder": "shared",
 }
 

@@ -17,8 +17,8 @@ from taskvec.tasks import Task
 Modules = tuple[str, ...]
 Updates = Mapping[str, LowRank]
 
-# Weights pass through float32 in pieces of this many values (32 MB), so loading needs hardly more than the result.
-PIECE = 8 * 2**20
+# Weights pass through float32 in pieces of this many values (8 MB), so loading needs hardly more than the result.
+PIECE = 2 * 2**20
 
 
 class Bodies:

@@ -27,8 +27,8 @@ def grouped_attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors) -> 
     """scaled_dot_product_attention over each run of neighbours of equal length, as one batch of that length."""
     parts = []
     for start, count, length in _runs(batch.lengths):
-        stop = start + count * length
-        q_, k_, v_ = (x[start:stop].view(count, length, *x.shape[1:]).transpose(1, 2) for x in (q, k, v))
+        runs = (x.narrow(0, start, count * length).view(count, length, *x.shape[1:]) for x in (q, k, v))
+        q_, k_, v_ = (run.transpose(1, 2) for run in runs)
         parts.append(F.scaled_dot_product_attention(q_, k_, v_).transpose(1, 2).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 

@@ -80,21 +80,17 @@ class Encoder:
 
         Raises TypeError with the index for anything but a str, ValueError for values out of range.
         """
-        settings = self._resolve(Task.TEXT_MATCHING, options)
-        single = isinstance(texts, str)
-        items = list(_items([texts] if isinstance(texts, str) else texts))
-        vectors = self._encode_chunked(items, settings) if late_chunking else self._encode_plain(items, settings)
-        return vectors[0] if single else vectors
+        return self._encode(texts, late_chunking, self._resolve(Task.TEXT_MATCHING, options))
 
     def encode_queries(self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Vectors:
         """`encode` with the task of a text that searches, retrieval.query."""
-        return self.encode(texts, **_with_task(QUERY_TASK, options))
+        return self._encode(texts, False, self._resolve(QUERY_TASK, options))
 
     def encode_documents(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
         """`encode` with the task of a text that is indexed, retrieval.passage."""
-        return self.encode(texts, late_chunking=late_chunking, **_with_task(DOCUMENT_TASK, options))
+        return self._encode(texts, late_chunking, self._resolve(DOCUMENT_TASK, options))
 
     def encode_spans(self, texts: Sequence[str], spans: SpanLists, **options: Unpack[EncodeOptions]) -> list[Vectors]:
         """Late chunking: for each document the vectors (n_spans, dimensions) of its character spans, in the order given.
@@ -211,6 +207,11 @@ class Encoder:
             raise RuntimeError(f"the encoder of {self.model_id} is closed; load it again with from_pretrained")
         return self._open_pipeline
 
+    def _encode(self, texts: str | Iterable[str], late_chunking: bool, settings: Settings) -> Vectors:
+        items = list(_items([texts] if isinstance(texts, str) else texts))
+        vectors = self._encode_chunked(items, settings) if late_chunking else self._encode_plain(items, settings)
+        return vectors[0] if isinstance(texts, str) else vectors
+
     def _encode_plain(self, items: list[Item], settings: Settings) -> Vectors:
         if not settings.truncate and len(items) > 1:
             self._pipeline.check_lengths(items, settings)
@@ -253,10 +254,6 @@ class Encoder:
             progress=options.get("progress", False),
             usage=options.get("usage") or Usage(),
         )
-
-
-def _with_task(task: Task, options: EncodeOptions) -> EncodeOptions:
-    return {"task": task, **options}
 
 
 def _items(texts: Iterable[str], name: str = "text") -> Iterator[Item]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_OFFLINE
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -51,9 +52,9 @@ def locate(
         return Located(folder, str(model), None)
     if isinstance(model, Path) or re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
         raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")
-    if not local_files_only and not isinstance(try_to_load_from_cache(model, "config.json", cache_dir, revision), str):
-        log.warning("Downloading %s. %s", model, LICENCE)
     try:
+        if not (local_files_only or HF_HUB_OFFLINE or try_to_load_from_cache(model, "config.json", cache_dir, revision)):
+            log.warning("Downloading %s. %s", model, LICENCE)
         path = snapshot_download(
             model,
             revision=revision,

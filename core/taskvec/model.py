@@ -100,7 +100,7 @@ class Transformer:
 
     def __call__(self, body: Body, batch: PackedTensors) -> Tensor:
         """The last hidden states (T, width) of a packed batch, in the body's dtype."""
-        cos, sin = (table[batch.positions, None, None] for table in self.rope)
+        cos, sin = (F.embedding(batch.positions, table).unsqueeze(1).unsqueeze(1) for table in self.rope)
         x = body.embeddings(batch.ids, cos.dtype)
         for layer in body.layers:
             x = layer.attention_norm(x + self._attend(layer, x, cos, sin, batch))
@@ -108,9 +108,9 @@ class Transformer:
         return x
 
     def _attend(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
-        qkv = layer.qkv(x).view(len(x), 3, self.heads, -1)
-        q, k = rotate(qkv[:, :2], cos, sin).unbind(1)
-        return layer.out(self.attention(q, k, qkv[:, 2], batch).flatten(1))
+        qk, v = layer.qkv(x).view(len(x), 3, self.heads, -1).split((2, 1), dim=1)
+        q, k = rotate(qk, cos, sin).unbind(1)
+        return layer.out(self.attention(q, k, v.squeeze(1), batch).flatten(1))
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

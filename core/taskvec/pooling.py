@@ -12,7 +12,7 @@ Vectors = NDArray[np.float32]
 
 def mean_pool(hidden: torch.Tensor, batch: PackedTensors, dimensions: int) -> torch.Tensor:
     """Mean of each pool's tokens: hidden (T, width) of any dtype -> (K, dimensions) float32."""
-    kept = hidden[:, :dimensions].float()
+    kept = hidden.narrow(1, 0, dimensions).float()
     return F.embedding_bag(batch.pool_tokens, kept, batch.pool_starts, mode="mean")
 
 

@@ -33,7 +33,7 @@ def quantize(vectors: ArrayLike, precision: str, *, ranges: Ranges | None = None
     """Convert float vectors (n, d) or (d,) to a precision; all but base64 keep the leading shape.
 
     int8 and uint8 map each dimension's range linearly onto 256 steps and clip what lies outside; `ranges` is (lows, highs),
-    numbers or arrays (d,), best from `calibrate` over a sample of documents and the same for documents and queries; without it the
+    numbers or arrays (d,), best from `calibrate` over a sample of documents and the same for both sides; without it the
     vectors themselves are the sample. binary and ubinary keep one bit a dimension, value > 0, eight to a byte with the first
     in the highest bit, so d must be a multiple of 8 (binary is ubinary - 128, as sentence-transformers and Jina's API have it).
     base64 is little-endian float32, one string a vector. Unknown precisions and unusable ranges are a ValueError.

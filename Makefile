@@ -1,0 +1,35 @@
+# Two commands need nothing but Python 3.11+ and make: `make test` and `make bench`. Each makes .venv from pinned constraints.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+
+.PHONY: test lint soak bench clean
+.DELETE_ON_ERROR:
+
+test: lint
+	$(BIN)/python -m pytest
+	$(BIN)/python tests/smoke_wheel.py
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy core integrations benchmarks tests/checkpoints.py tests/smoke_wheel.py
+
+soak: .venv/installed
+	$(BIN)/python -m pytest -m "soak or hub"
+
+bench: .venv/bench
+	$(BIN)/python benchmarks/encode.py
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), f'taskvec needs Python 3.11 or newer, {sys.executable} is {sys.version}'"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+.venv/bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -1,0 +1,53 @@
+"""Shared fixtures: small random checkpoints in both layouts and encoders of them, made once per session."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from checkpoints import Shape, Weights, random_weights, write_native, write_original
+
+from taskvec import Encoder
+
+# A context short enough that documents need windows.
+SHORT = Shape(width=32, layers=1, heads=2, inner=64, positions=66)
+
+LoadEncoder = Callable[..., Encoder]
+
+
+@pytest.fixture(scope="session")
+def weights() -> Weights:
+    return random_weights()
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Path:
+    return write_native(tmp_path_factory.mktemp("native") / "model", weights)
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, weights: Weights) -> Path:
+    return write_original(tmp_path_factory.mktemp("original") / "model", weights)
+
+
+@pytest.fixture(scope="session")
+def short_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_native(tmp_path_factory.mktemp("short") / "model", random_weights(SHORT, seed=3))
+
+
+@pytest.fixture(scope="session")
+def encoder(native: Path) -> Iterator[Encoder]:
+    """Width 64, 2 layers, 8192 tokens, float32 on the CPU."""
+    with Encoder.from_pretrained(native, dtype="float32", device="cpu") as encoder:
+        yield encoder
+
+
+@pytest.fixture(scope="session")
+def short(short_folder: Path) -> Iterator[Encoder]:
+    """Width 32, 1 layer, a context of 64 tokens, float32 on the CPU."""
+    with Encoder.from_pretrained(short_folder, dtype="float32", device="cpu") as encoder:
+        yield encoder
