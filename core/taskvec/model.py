@@ -108,9 +108,9 @@ class Transformer:
         return x
 
     def _attend(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
-        qk, v = layer.qkv(x).view(len(x), 3, self.heads, -1).split((2, 1), dim=1)
-        q, k = rotate(qk, cos, sin).unbind(1)
-        return layer.out(self.attention(q, k, v.squeeze(1), batch).flatten(1))
+        qkv = layer.qkv(x).view(len(x), 3, self.heads, -1)
+        q, k = rotate(qkv.narrow(1, 0, 2), cos, sin).unbind(1)
+        return layer.out(self.attention(q, k, qkv.select(1, 2), batch).flatten(1))
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
