@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def measure(runs: dict[str, Run], repeats: int) -> dict[str, float]:
+def measure(runs: Mapping[str, Run], repeats: int) -> dict[str, float]:
     """Median seconds of each run, the repetitions interleaved so that a noisy moment hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
@@ -158,10 +159,8 @@ def compare(folder: Path, shape: Shape, count: int, repeats: int) -> list[dict[s
     print(f"{len(texts)} texts, {tokens} tokens, {shape.layers} layers, {torch.get_num_threads()} threads", flush=True)
 
     peers = {name: sentence_transformer(folder, dtype) for name, dtype in dtypes.items()}
-    sweep = {
-        f"sentence-transformers, {name}, batch {size}": (
-            lambda peer=peer, size=size: peer.encode(texts, batch_size=size, show_progress_bar=False)
-        )
+    sweep: dict[str, Run] = {
+        f"sentence-transformers, {name}, batch {size}": partial(peer.encode, texts, batch_size=size, show_progress_bar=False)
         for name, peer in peers.items()
         for size in BATCH_SIZES
     }
@@ -175,7 +174,7 @@ def compare(folder: Path, shape: Shape, count: int, repeats: int) -> list[dict[s
     packed = packed_transformers(folder, fast, ours)
     limit = f"bare matrix products, {list(dtypes)[-1]}"
     finalists: dict[str, Run] = {
-        f"taskvec, {name}": (lambda encoder=encoder: encoder.encode(texts, task=None)) for name, encoder in encoders.items()
+        f"taskvec, {name}": partial(encoder.encode, texts, task=None) for name, encoder in encoders.items()
     }
     finalists |= {
         DEFAULT: sweep["sentence-transformers, float32, batch 32"],

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from taskvec.checkpoint import QKV, TOKEN_TYPES, WORDS, Checkpoint, LowRank
+from taskvec.checkpoint import Checkpoint
+from taskvec.layout import QKV, TOKEN_TYPES, WORDS
+from taskvec.lora import LowRank
 from taskvec.model import Body, Embeddings, Layer, Linear, Norm
 from taskvec.tasks import Task
 

@@ -1,7 +1,8 @@
 """The transformer forward over one packed batch. Knows tensors, not files, text or tasks.
 
-Post-LN XLM-RoBERTa with rotary positions and exact GELU, as `JinaEmbeddingsV3Model` in transformers computes it. Written out here
-because the packed, fused form is shorter and faster than driving that class (benchmarks/README.md has the figures).
+Post-LN XLM-RoBERTa with rotary positions and exact GELU, as `JinaEmbeddingsV3Model` in transformers computes it. Written out
+here: driving that class over packed batches is as fast, but takes its attention and mask registries, three seconds of imports,
+and a copy of what the bodies of all tasks share (benchmarks/README.md has the figures).
 """
 
 from collections.abc import Sequence

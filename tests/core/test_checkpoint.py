@@ -84,7 +84,7 @@ def adapter(copy: Path) -> Path:
 @pytest.mark.parametrize("name", ["layers.0.self_attn.k_proj.lora_B.weight", "embeddings.word_embeddings.lora_embedding_A"])
 def test_missing_adapter_key(copy: Path, name: str) -> None:
     edit_tensors(adapter(copy), lambda t: t.pop("base_model.model." + name))
-    fails(copy, "separation", "lacks the adapter of", name.split(".lora", maxsplit=1)[0])
+    fails(copy, "separation", "lacks the adapter tensor", name.split(".lora", maxsplit=1)[0])
 
 
 def test_left_over_adapter_key(copy: Path) -> None:
@@ -107,7 +107,7 @@ def test_adapters_that_are_not_plain_lora(copy: Path, setting: dict[str, object]
 def test_missing_stacked_adapter(copy_original: Path) -> None:
     name = "roberta.encoder.layers.0.mlp.fc2.parametrizations.weight.0.lora_A"
     edit_tensors(copy_original / "model.safetensors", lambda t: t.pop(name))
-    fails(copy_original, "lacks the adapter of layers.0.mlp.fc2")
+    fails(copy_original, "lacks the adapter tensor layers.0.mlp.fc2.lora_A")
 
 
 def test_stack_of_another_height(copy_original: Path) -> None:

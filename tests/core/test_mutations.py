@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from reference import Reference, assert_faithful
 from torch import Tensor
 
-from taskvec import Encoder, Task, adapters, checkpoint, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec import Encoder, Task, adapters, lora, model, packing, pipeline, pooling, runner, tokenizer
 
 Patch = pytest.MonkeyPatch
 
@@ -35,7 +35,8 @@ def without_updates_of(name: str) -> Callable[[Patch], None]:
 
 
 def scale_forgotten(patch: Patch) -> None:
-    patch.setattr(checkpoint, "LowRank", lambda left, right, scale: adapters.LowRank(left, right, 1.0))
+    right = lora.LowRank
+    patch.setattr(lora, "LowRank", lambda left, right_, scale: right(left, right_, 1.0))
 
 
 def interleaved_rope(patch: Patch) -> None:
