@@ -28,7 +28,6 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from checkpoints import CORPUS, Shape, random_weights, write_native
-
 from taskvec import Encoder
 from taskvec.devices import bfloat16_is_fast
 from taskvec.packing import TokenSequence, pack

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import Shape, Weights, random_weights, write_native, write_original
 
+from checkpoints import Shape, Weights, random_weights, write_native, write_original
 from taskvec import Encoder
 
 # A context short enough that documents need windows.

@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        self.server.seen.append((self.command, self.path, self.headers.get("authorization")))
+        self.server.seen.append((self.command, self.path, dict(self.headers.items())))
         path = self.path.partition("?")[0]
         if self.server.failure == "down":
             return self.answer(503, b"down for maintenance")
@@ -86,7 +86,7 @@ class HubServer(ThreadingHTTPServer):
 
     folder: Path
     failure: str | None = None
-    seen: list[tuple[str, str, str | None]]
+    seen: list[tuple[str, str, dict[str, str]]]
     daemon_threads = True
 
     @property

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from checkpoints import CORPUS
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from checkpoints import CORPUS
 from taskvec import Encoder, Task
 
 TEXTS = [

@@ -100,7 +100,7 @@ FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
     (
         HfHubHTTPError,
         ConnectionError,
-        "the hub answered with an error for {model} ({error}): try again later; what was downloaded is kept",
+        "the hub answered with an error for {model} ({error}): try again later; finished files are kept",
     ),
 ]
 
@@ -114,12 +114,12 @@ def _explain(error: Exception, model: str | Path, revision: str | None) -> Excep
         return OSError(
             errno.ENOSPC,
             f"no space left to download {model} (about 1.2 GB): free some, or pass cache_dir= on another disk; "
-            "what was downloaded is kept",
+            "finished files are kept",
         )
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
         return error
     return ConnectionError(
-        f"the download of {model} was interrupted ({_first_line(error)}): run it again, it goes on where it stopped"
+        f"the download of {model} was interrupted ({_first_line(error)}): run it again, finished files are kept"
     )
 
 

@@ -17,9 +17,11 @@ def reporting(progress: Progress, total: int | None) -> Iterator[Report]:
     elif progress is not True:
         yield progress
     else:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        with Bar(TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("encoding", total=total)
             yield lambda done, total: bar.update(task, completed=done)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoints import Shape, random_weights, write_native, write_original
-from reference import TEXTS, assert_close
 from safetensors.torch import load_file, save_file
 
+from checkpoints import Shape, random_weights, write_native, write_original
+from reference import TEXTS, assert_close
 from taskvec import CheckpointError, Encoder, Task
 
 Edit = Callable[[dict[str, torch.Tensor]], Any]

@@ -15,7 +15,7 @@ from taskvec.attention import choose_attention, grouped_attention, varlen_attent
 def test_cpu_dtype_follows_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds, expected in (((1.0, 5.0), torch.bfloat16), ((4.0, 5.0), torch.float32), ((145.0, 1.0), torch.float32)):
         table = dict(zip((torch.bfloat16, torch.float32), seconds, strict=True))
-        monkeypatch.setattr(devices, "_matmul_seconds", table.__getitem__)
+        monkeypatch.setattr(devices, "matmul_seconds", table.__getitem__)
         devices.bfloat16_is_fast.cache_clear()
         assert devices.choose_dtype(None, torch.device("cpu")) is expected
     devices.bfloat16_is_fast.cache_clear()

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from checkpoints import Shape, random_weights, write_native
 from reference import TEXTS, assert_close, words
-
 from taskvec import Encoder, Task, Usage, runner, shared_encoder
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 
@@ -298,7 +298,7 @@ def test_progress_reports_every_batch(short: Encoder, capsys: pytest.CaptureFixt
     short.encode(["a"] * 3)
     assert capsys.readouterr() == ("", "")
     short.encode(["a"] * 3, progress=True)
-    assert "3/3" in capsys.readouterr().out
+    assert "3/3" in capsys.readouterr().err
 
 
 def test_an_error_in_the_callback_stops_the_work(short: Encoder) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from checkpoints import Shape, random_weights, write_native, write_original
 from reference import TEXTS, Reference, assert_close, assert_faithful, cosines
-
 from taskvec import Encoder, Task
 
 SHAPES = [

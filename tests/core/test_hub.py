@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hub_server import COMMIT, MODEL, HubServer, serving
 from reference import assert_close
-
 from taskvec import Encoder, hub
 
 SCRIPT = """
@@ -66,7 +66,7 @@ def test_first_download_then_offline(run: Run, server: HubServer, encoder: Encod
     assert first.returncode == 0, first.stderr
     assert "CC BY-NC 4.0" in first.stderr
     assert "hf_secret" not in first.stdout + first.stderr
-    assert any(authorization == "Bearer hf_secret" for _, _, authorization in server.seen)
+    assert any(headers.get("authorization") == "Bearer hf_secret" for _, _, headers in server.seen)
     fingerprint, vector = first.stdout.splitlines()
     assert fingerprint == f"{MODEL}@{COMMIT}/mean"
     assert_close(np.array(vector.split(), dtype=np.float32), encoder.encode("bread", dimensions=4))
@@ -77,7 +77,7 @@ def test_first_download_then_offline(run: Run, server: HubServer, encoder: Encod
     assert run(local_files_only=True).stdout == first.stdout
 
 
-def test_an_interrupted_download_goes_on(run: Run, server: HubServer) -> None:
+def test_an_interrupted_download_can_be_repeated(run: Run, server: HubServer) -> None:
     server.failure = "break"
     message = last_line(run())
     assert message.startswith("ConnectionError: the download of someone/tiny was interrupted")

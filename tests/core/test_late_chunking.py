@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import Shape, random_weights, write_native
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from reference import Reference, assert_close, cosines, words
 
+from checkpoints import Shape, random_weights, write_native
+from reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task, Usage
 from taskvec.late_chunking import OVERLAP, best_window, cut, plan_windows
 

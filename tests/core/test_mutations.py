@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import Reference, assert_faithful
 from torch import Tensor
 
+from reference import Reference, assert_faithful
 from taskvec import Encoder, Task, adapters, lora, model, packing, pipeline, pooling, runner, tokenizer
 
 Patch = pytest.MonkeyPatch

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference import Reference, assert_close, words
 
+from reference import Reference, assert_close, words
 from taskvec import Encoder, Task
 from taskvec.packing import SQUARES_PER_TOKEN, TokenSequence, pack
 
