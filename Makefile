@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/mypy core integrations benchmarks tests/checkpoints.py tests/smoke_wheel.py
 
 soak: .venv/installed
-	$(BIN)/python -m pytest -m "soak or hub"
+	HF_HUB_OFFLINE=0 $(BIN)/python -m pytest -m "soak or hub"
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/encode.py

@@ -14,7 +14,7 @@ MODEL = "someone/tiny"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.folder` as MODEL; `server.failure` is None, "gated", "down" or "break" (mid-download)."""
+    """Serves `server.folder` as MODEL; `server.failure`: None, "gated", "down", "refuse" (the files), "break" (mid-download)."""
 
     protocol_version = "HTTP/1.1"
 
@@ -24,6 +24,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.seen.append((self.command, self.path, dict(self.headers.items())))
         path = self.path.partition("?")[0]
+        if self.server.failure == "refuse" and "/resolve/" in path and self.command == "GET":
+            return self.answer(403, b"not today")
         if self.server.failure == "down":
             return self.answer(503, b"down for maintenance")
         if self.server.failure == "gated":

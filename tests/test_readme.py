@@ -36,6 +36,10 @@ def run(arguments: list[str], env: dict[str, str]) -> str:
     return done.stdout
 
 
+def test_no_placeholder_is_left() -> None:
+    assert not re.findall(r"@[A-Z]+@|TODO|TBD", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
 def test_there_are_blocks_and_examples() -> None:
     assert len(BLOCKS) == 3
     assert EXAMPLES

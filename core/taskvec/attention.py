@@ -17,16 +17,10 @@ Attention = Callable[[Tensor, Tensor, Tensor, PackedTensors], Tensor]
 
 def choose_attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Attention:
     """Packed flash attention where the card has it (compute capability 8.0, half precision), else one call per length."""
-    half = dtype in (torch.float16, torch.bfloat16)
-    if (
-        device.type == "cuda"
-        and half
-        and head_dim % 8 == 0
-        and head_dim <= 256
-        and torch.cuda.get_device_capability(device) >= (8, 0)
-    ):
-        return varlen_attention
-    return grouped_attention
+    half = dtype in (torch.float16, torch.bfloat16) and head_dim % 8 == 0 and head_dim <= 256
+    if device.type != "cuda" or not half or not torch.backends.cuda.is_flash_attention_available():
+        return grouped_attention
+    return varlen_attention if torch.cuda.get_device_capability(device) >= (8, 0) else grouped_attention
 
 
 def grouped_attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors) -> Tensor:

@@ -37,12 +37,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     weights = split_qkv({name: ref for name, ref in found.items() if "lora_" not in name})
     stacked = {name: ref for name, ref in found.items() if "lora_" in name}
     _check_names(weights, shapes(config), folder)
-    if config.stacked:
-        adapters = stacked_adapters(config, config.stacked, stacked, folder)
-    elif stacked:
-        raise CheckpointError(f"{next(iter(stacked.values()))} is an adapter, but config.json lists no lora_adaptations")
-    else:
+    if not stacked:
         adapters = peft_adapters(config, folder)
+    elif config.stacked:
+        adapters = stacked_adapters(config, config.stacked, stacked, folder)
+    else:
+        raise CheckpointError(f"{next(iter(stacked.values()))} is an adapter, but config.json lists no lora_adaptations")
     return Checkpoint(config, weights, adapters)
 
 

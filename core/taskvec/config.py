@@ -1,7 +1,8 @@
 """What a model folder says about itself: sizes, tasks, instructions. Reads JSON only, never weights."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from taskvec.tasks import Task
 RESERVED_POSITIONS = 2
 
 # What the forward pass implements; a checkpoint that asks for anything else would load and be silently wrong.
-REQUIRED = {
-    "hidden_act": "gelu",
-    "position_embedding_type": "rotary",
-    "emb_pooler": None,
-    "is_decoder": False,
-    "rotary_emb_scale_base": None,
-    "rotary_emb_interleaved": False,
+REQUIRED: dict[str, tuple[object, ...]] = {
+    "hidden_act": ("gelu",),
+    "position_embedding_type": ("rotary",),
+    "emb_pooler": (None, "mean"),
+    "is_decoder": (False,),
+    "rope_scaling": (None,),
+    "partial_rotary_factor": (1, None),
+    "rotary_emb_fraction": (1, None),
+    "rotary_emb_scale_base": (None,),
+    "rotary_emb_interleaved": (False,),
 }
 
 
@@ -58,14 +62,12 @@ class ModelConfig:
     def read(cls, folder: Path) -> "ModelConfig":
         """Read ``config.json`` (either layout); raises CheckpointError for anything the forward pass does not do."""
         raw = read_json(folder / "config.json")
-        for name, value in REQUIRED.items():
-            if raw.get(name, value) != value:
-                raise CheckpointError(f"{folder / 'config.json'}: {name} is {raw[name]!r}, taskvec implements {value!r}")
-        try:
+        for name, values in REQUIRED.items():
+            if raw.get(name, values[0]) not in values:
+                message = f"{folder / 'config.json'}: {name} is {raw[name]!r}, taskvec implements {values[0]!r}"
+                raise CheckpointError(message)
+        with malformed(folder / "config.json"):
             return cls._parse(raw, folder)
-        except KeyError as error:
-            message = f"{folder / 'config.json'} lacks {error.args[0]!r}: is this a jina-embeddings-v3 model?"
-            raise CheckpointError(message) from None
 
     @classmethod
     def _parse(cls, raw: dict[str, Any], folder: Path) -> "ModelConfig":
@@ -100,6 +102,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+@contextmanager
+def malformed(source: Path) -> Iterator[None]:
+    """Settings that are missing or of another type become a CheckpointError that names the file."""
+    try:
+        yield
+    except KeyError as error:
+        message = f"{source} lacks {error.args[0]!r}: is this a jina-embeddings-v3 model?"
+        raise CheckpointError(message) from error
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{source} has a value of another type than expected ({error})") from error
+
+
 def _rope_theta(raw: dict[str, Any], folder: Path) -> float:
     rope = raw.get("rope_parameters") or {}
     if rope.get("rope_type", "default") != "default" or rope.get("partial_rotary_factor", 1) != 1:
@@ -116,12 +130,15 @@ def _instructions(raw: dict[str, Any], folder: Path) -> dict[Task, str]:
     prompts = folder / "config_sentence_transformers.json"
     if stated is None and prompts.is_file():
         stated = read_json(prompts).get("prompts")
-    stated = stated or {}
-    return {task: str(stated.get(task.value, stated.get(task.adapter, task.instruction))) for task in Task}
+    stated = {name: "" if text is None else text for name, text in (stated or {}).items()}
+    for name, text in stated.items():
+        if not isinstance(text, str):
+            raise TypeError(f"the instruction of {name} is {text!r}")
+    return {task: stated.get(task.value, stated.get(task.adapter, task.instruction)) for task in Task}
 
 
 def _stacked(raw: dict[str, Any]) -> StackedAdapters | None:
-    if "lora_adaptations" not in raw:
+    if not raw.get("lora_adaptations"):
         return None
     rank = int(raw["lora_rank"])
     return StackedAdapters(names=tuple(raw["lora_adaptations"]), rank=rank, scale=float(raw["lora_alpha"]) / rank)

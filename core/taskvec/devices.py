@@ -40,8 +40,17 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     if dtype is not None:
         raise ValueError(f"dtype {dtype!r} is not supported: use one of {', '.join(DTYPES)}, or None for the fastest")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        with torch.cuda.device(device):  # the question below is about the current card
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.bfloat16 if device.type == "cpu" and bfloat16_is_fast() else torch.float32
+
+
+def release_cache(device: torch.device) -> None:
+    """Give the memory that torch keeps for later back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 @cache
@@ -61,7 +70,8 @@ def bfloat16_is_fast() -> bool:
                 seconds = matmul_seconds(dtype)
                 if turn:  # the first one also generates the kernel
                     best[dtype] = min(best[dtype], seconds)
-            if turn >= 3 and time.perf_counter() > deadline:
+            late = turn >= 3 and time.perf_counter() > deadline
+            if late or (turn and best[torch.bfloat16] > 3 * best[torch.float32]):
                 break
     finally:
         torch.set_num_threads(threads)

@@ -8,18 +8,19 @@ from types import TracebackType
 from typing import Self, Unpack
 
 import numpy as np
+import torch
 
-from taskvec.devices import MAX_BATCH_TOKENS
+from taskvec.devices import release_cache
 from taskvec.fingerprint import fingerprint
 from taskvec.hub import DEFAULT_MODEL
-from taskvec.late_chunking import Span, check_spans, join_chunks
-from taskvec.loading import LoadOptions, LoadSettings, Parts, load
-from taskvec.options import EncodeOptions, Settings, Usage, check_dimensions
-from taskvec.pipeline import Item, Pipeline, in_thread
+from taskvec.inputs import Item, read_chunks, read_spans, read_texts
+from taskvec.late_chunking import Span, join_chunks
+from taskvec.loading import Device, LoadSettings, Parts, load
+from taskvec.options import EncodeOptions, Settings, Usage, resolve
+from taskvec.pipeline import Pipeline, in_thread
 from taskvec.pooling import Vectors
+from taskvec.progress import Progress
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK, Task
-
-SpanLists = Sequence[Iterable[Span]]
 
 
 class Encoder:
@@ -28,7 +29,7 @@ class Encoder:
     Made by `from_pretrained`. Thread-safe, so share one; `close()` or a with-block frees its memory.
 
     tasks: those the checkpoint has adapters for. dimensions: the full width of a vector. max_tokens: the context, special
-    tokens and instruction included. model_id, device, dtype, max_batch_tokens: what was loaded, where and how.
+    tokens and instruction included. model_id, device (the first of several), dtype, max_batch_tokens: what was loaded and how.
     """
 
     def __init__(self, parts: Parts, settings: LoadSettings) -> None:
@@ -36,107 +37,130 @@ class Encoder:
         self.dimensions = parts.config.width
         self.max_tokens = parts.config.max_tokens
         self.model_id = parts.located.model_id
-        self.device = parts.runner.device
-        self.dtype = parts.runner.dtype
-        self.max_batch_tokens = settings.max_batch_tokens or MAX_BATCH_TOKENS[self.device.type]
+        self.device = parts.runners[0].device
+        self.dtype = parts.runners[0].dtype
+        self.max_batch_tokens = parts.max_batch_tokens
         self._settings = settings
         self._located = parts.located
         self._tokenizer = parts.tokenizer
         self._instructions = parts.config.instructions
-        self._open_pipeline: Pipeline | None = Pipeline(parts.tokenizer, parts.runner, self.max_tokens, self.max_batch_tokens)
+        self._open_pipeline: Pipeline | None = Pipeline(parts.tokenizer, parts.runners, self.max_tokens, self.max_batch_tokens)
         self._holders = 1
         self._holders_lock = threading.Lock()
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = DEFAULT_MODEL, **options: Unpack[LoadOptions]) -> Self:
+    def from_pretrained(
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        revision: str | None = None,
+        device: Device | Sequence[Device] | None = None,
+        dtype: str | torch.dtype | None = None,
+        max_batch_tokens: int | None = None,
+        max_bodies: int | None = None,
+        merge_adapters: bool = True,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> Self:
         """Load a model from a hub id or a local folder, in either published layout, running none of its code.
 
-        revision: branch, tag or commit on the hub. device: None takes CUDA, else MPS, else the CPU. dtype: "float32", "bfloat16",
-        "float16"; None takes the fastest faithful one of the device. max_batch_tokens: tokens of a batch. max_bodies: how many
-        tasks' merged weights are kept; None keeps every task used. merge_adapters=False keeps one set of weights and
-        applies the adapters on the fly, slower and smaller. cache_dir, local_files_only, token: as in huggingface_hub.
+        revision: branch, tag or commit on the hub. device: None takes CUDA, else MPS, else the CPU; a list runs batches on all of
+        them. dtype: "float32", "bfloat16", "float16"; None takes the fastest faithful one. max_batch_tokens: tokens of a batch.
+        max_bodies: how many tasks' merged weights are kept on a device; None keeps every task used. merge_adapters=False
+        keeps one set of weights and applies the adapters on the fly, slower and smaller. cache_dir, local_files_only,
+        token: as in huggingface_hub; the token is never logged or pickled.
 
         Raises CheckpointError for a folder that cannot be loaded faithfully; FileNotFoundError, PermissionError, ConnectionError
         or OSError where it cannot be fetched; ValueError for other unusable values. Messages say what to do.
         """
-        settings = LoadSettings(model, **options)
+        settings = LoadSettings(
+            model=model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            max_batch_tokens=max_batch_tokens,
+            max_bodies=max_bodies,
+            merge_adapters=merge_adapters,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
         return cls(load(settings), settings)
 
     def encode(
         self,
         texts: str | Iterable[str],
         *,
+        task: Task | str | None = Task.TEXT_MATCHING,
+        dimensions: int | None = None,
         late_chunking: bool = False,
-        **options: Unpack[EncodeOptions],
+        instruction: str | None = None,
+        normalize: bool = True,
+        truncate: bool = True,
+        progress: Progress = False,
+        usage: Usage | None = None,
     ) -> Vectors:
         """Vectors of texts: (n, dimensions) float32 in input order, (dimensions,) for a single str.
 
-        late_chunking: the texts are the consecutive chunks of one document and share its context.
-        task: one of the five, or None for the bare model without adapter and instruction; default text-matching.
-        dimensions: 1 to the model's width; cut, then normalised. instruction: None puts the task's own before each text,
-        "" none, else this one. normalize (True): to unit length. truncate (True): cut texts at `max_tokens`; False
-        raises ValueError with index, tokens and limit before anything is encoded (late chunking has windows and never
-        cuts). progress: True for a bar, or a function of (done, total). usage: a Usage to add to.
+        task: one of the five, or None for the bare model without adapter and instruction. dimensions: 1 to the model's
+        width; cut, then normalised. late_chunking: the texts are the consecutive chunks of one document and share its
+        context. instruction: None puts the task's own before each text, "" none, else this one. normalize: to unit
+        length. truncate: cut texts at `max_tokens`; False raises ValueError with index, tokens and limit before anything
+        is encoded (late chunking has windows and never cuts). progress: True for a bar, or a function of (done, total).
+        usage: a Usage to add to.
 
         Raises TypeError with the index for anything but a str, ValueError for values out of range.
         """
-        return self._encode(texts, late_chunking, self._resolve(Task.TEXT_MATCHING, options))
+        options: EncodeOptions = {
+            "task": task,
+            "dimensions": dimensions,
+            "instruction": instruction,
+            "normalize": normalize,
+            "truncate": truncate,
+            "progress": progress,
+            "usage": usage,
+        }
+        return self._encode(texts, late_chunking, self._resolve(options))
 
     def encode_queries(self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Vectors:
         """`encode` with the task of a text that searches, retrieval.query."""
-        return self._encode(texts, False, self._resolve(QUERY_TASK, options))
+        return self._encode(texts, False, self._resolve(options, QUERY_TASK))
 
     def encode_documents(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
         """`encode` with the task of a text that is indexed, retrieval.passage."""
-        return self._encode(texts, late_chunking, self._resolve(DOCUMENT_TASK, options))
+        return self._encode(texts, late_chunking, self._resolve(options, DOCUMENT_TASK))
 
-    def encode_spans(self, texts: Sequence[str], spans: SpanLists, **options: Unpack[EncodeOptions]) -> list[Vectors]:
+    def encode_spans(
+        self, texts: Iterable[str], spans: Iterable[Iterable[Span]], **options: Unpack[EncodeOptions]
+    ) -> list[Vectors]:
         """Late chunking: for each document the vectors (n_spans, dimensions) of its character spans, in the order given.
 
         A document is encoded once (in overlapping windows beyond `max_tokens`) and each span pooled from the tokens that begin in
         it; spans may overlap and leave gaps. The default task is retrieval.passage; options as in `encode`, where truncate
         has nothing to cut. An empty or out-of-range span is a ValueError with document and span.
         """
-        settings = self._resolve(DOCUMENT_TASK, options)
-        if isinstance(texts, str):
-            raise TypeError("texts is a str, a list of documents was expected: encode_spans([text], [spans])")
-        documents, spans = list(_items(texts, "document")), list(spans)
-        if len(documents) != len(spans):
-            raise ValueError(f"{len(documents)} texts came with {len(spans)} lists of spans, one for each text is needed")
-        return self._encode_spanned(
-            [
-                item._replace(spans=check_spans(own, item.text, f"document {item.position}"))
-                for item, own in zip(documents, spans, strict=True)
-            ],
-            settings,
-        )
+        return self._encode_spanned(read_spans(texts, spans), self._resolve(options, DOCUMENT_TASK))
 
-    def encode_chunks(self, documents: Sequence[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
+    def encode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
         """Late chunking of documents given as lists of chunk texts: one (n_chunks, dimensions) each.
 
         The chunks of a document are joined by a space and encoded as in `encode_spans`. An empty chunk is a ValueError.
         """
-        settings = self._resolve(DOCUMENT_TASK, options)
-        if isinstance(documents, str) or any(isinstance(chunks, str) for chunks in documents):
-            raise TypeError("a document is a str, a list of its chunks was expected: encode_chunks([[chunk, chunk], ...])")
-        chunked = [list(_items(chunks, f"document {i}, chunk")) for i, chunks in enumerate(documents)]
-        return self._encode_spanned(
-            [Item(i, *join_chunks([chunk.text for chunk in chunks], f"document {i}, ")) for i, chunks in enumerate(chunked)],
-            settings,
-        )
+        return self._encode_spanned(read_chunks(documents), self._resolve(options, DOCUMENT_TASK))
 
     def encode_iter(self, texts: Iterable[str], **options: Unpack[EncodeOptions]) -> Iterator[Vectors]:
         """Vectors (dimensions,) of any iterable, one by one in input order, in bounded memory; options as in `encode`.
 
-        The iterable is read a block at a time in the caller's thread. An error in it, a text that is no str included, is
-        raised after the vectors of the texts before it.
+        The iterable is read a block at a time in the caller's thread. An error in it, a text that is no str or too long for
+        truncate=False included, is raised after the vectors of the texts before it.
         """
-        settings = self._resolve(Task.TEXT_MATCHING, options)
+        settings = self._resolve(options, Task.TEXT_MATCHING)
         if isinstance(texts, str):
             raise TypeError("texts is a str, an iterable of texts was expected: use encode for a single text")
-        blocks = self._pipeline.texts(_items(texts), settings, None)
+        blocks = self._pipeline.texts(read_texts(texts), settings, None)
         return (vector for block in blocks for vector in block)
 
     async def aencode(
@@ -155,11 +179,13 @@ class Encoder:
         """`encode_documents` in a thread; cancelling it ends the work at the next batch."""
         return await in_thread(self.encode_documents, texts, late_chunking=late_chunking, **options)
 
-    async def aencode_spans(self, texts: Sequence[str], spans: SpanLists, **options: Unpack[EncodeOptions]) -> list[Vectors]:
+    async def aencode_spans(
+        self, texts: Iterable[str], spans: Iterable[Iterable[Span]], **options: Unpack[EncodeOptions]
+    ) -> list[Vectors]:
         """`encode_spans` in a thread; cancelling it ends the work at the next batch."""
         return await in_thread(self.encode_spans, texts, spans, **options)
 
-    async def aencode_chunks(self, documents: Sequence[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
+    async def aencode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
         """`encode_chunks` in a thread; cancelling it ends the work at the next batch."""
         return await in_thread(self.encode_chunks, documents, **options)
 
@@ -170,21 +196,25 @@ class Encoder:
 
     def count_tokens(self, texts: str | Iterable[str]) -> list[int]:
         """Tokens of each text without an instruction, `<s>` and `</s>` included, uncut."""
-        items = _items([texts] if isinstance(texts, str) else texts)
-        return [len(ids) for ids in self._tokenizer.encode([item.text for item in items], "")]
+        return [len(ids) for ids in self._tokenizer.encode([item.text for item in read_texts(texts)], "")]
 
     def close(self) -> None:
         """Let go of the weights once every holder (see `shared_encoder`) has closed; encoding is an error from then on."""
         with self._holders_lock:
             self._holders = max(0, self._holders - 1)
-            if not self._holders:
-                self._open_pipeline = None
+            if self._holders or self._open_pipeline is None:
+                return
+            devices = self._open_pipeline.devices
+            self._open_pipeline = None
+        for device in devices:
+            release_cache(device)
 
     def hold(self) -> bool:
         """Count one more holder, who closes too; False if the encoder is closed already."""
         with self._holders_lock:
-            self._holders += bool(self._holders)
-            return bool(self._holders)
+            if self._holders:
+                self._holders += 1
+            return self._holders > 0
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +227,10 @@ class Encoder:
 
         return shared, (self._settings,)
 
+    def __deepcopy__(self, memo: object) -> Self:
+        self.hold()
+        return self
+
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
         return f"Encoder({self.model_id!r}, device={str(self.device)!r}, dtype={dtype!r})"
@@ -207,9 +241,19 @@ class Encoder:
             raise RuntimeError(f"the encoder of {self.model_id} is closed; load it again with from_pretrained")
         return self._open_pipeline
 
+    def _resolve(self, options: EncodeOptions, default_task: Task | None = None) -> Settings:
+        settings = resolve(options, default_task, self.dimensions, self.tasks, self._instructions)
+        if settings.instruction and (used := self.count_tokens(settings.instruction)[0]) >= self.max_tokens:
+            raise ValueError(f"the instruction takes {used} of {self.max_tokens} tokens and leaves no room for a text")
+        return settings
+
     def _encode(self, texts: str | Iterable[str], late_chunking: bool, settings: Settings) -> Vectors:
-        items = list(_items([texts] if isinstance(texts, str) else texts))
-        vectors = self._encode_chunked(items, settings) if late_chunking else self._encode_plain(items, settings)
+        items = list(read_texts(texts))
+        if late_chunking:
+            document = Item(0, *join_chunks([item.text for item in items], ""))
+            vectors = self._encode_spanned([document], settings)[0]
+        else:
+            vectors = self._encode_plain(items, settings)
         return vectors[0] if isinstance(texts, str) else vectors
 
     def _encode_plain(self, items: list[Item], settings: Settings) -> Vectors:
@@ -222,53 +266,8 @@ class Encoder:
             row += len(block)
         return vectors
 
-    def _encode_chunked(self, items: list[Item], settings: Settings) -> Vectors:
-        text, spans = join_chunks([item.text for item in items], "")
-        return self._encode_spanned([Item(0, text, spans)], settings)[0]
-
     def _encode_spanned(self, items: list[Item], settings: Settings) -> list[Vectors]:
         counts = [len(item.spans) for item in items]
         blocks = [np.empty((0, settings.dimensions), dtype=np.float32)]
         blocks += self._pipeline.documents([item for item in items if item.spans], settings, sum(counts))
         return np.split(np.concatenate(blocks), np.cumsum(counts)[:-1]) if items else []
-
-    def _resolve(self, default_task: Task, options: EncodeOptions) -> Settings:
-        unknown = options.keys() - EncodeOptions.__annotations__
-        if unknown:
-            known = ", ".join(EncodeOptions.__annotations__)
-            raise TypeError(f"unknown option {min(unknown)!r}: the options are {known}")
-        named = options.get("task", default_task)
-        task = None if named is None else Task(named)
-        if task is not None and task not in self.tasks:
-            known = ", ".join(self.tasks) or "none"
-            raise ValueError(f"this checkpoint has no adapter for {task}: it has {known}; task=None runs the bare model")
-        own = options.get("instruction")
-        if own and (used := self.count_tokens(own)[0]) >= self.max_tokens:
-            raise ValueError(f"the instruction takes {used} of {self.max_tokens} tokens and leaves no room for a text")
-        return Settings(
-            task=task,
-            dimensions=check_dimensions(options.get("dimensions"), self.dimensions),
-            instruction=own if own is not None else self._instructions[task] if task else "",
-            normalize=options.get("normalize", True),
-            truncate=options.get("truncate", True),
-            progress=options.get("progress", False),
-            usage=options.get("usage") or Usage(),
-        )
-
-
-def _items(texts: Iterable[str], name: str = "text") -> Iterator[Item]:
-    """Texts with their positions; anything tokenizers cannot read is an error that names the position."""
-    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name}s must be an iterable of str, got {type(texts).__name__}")
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{name} {index} is {type(text).__name__}, a str was expected")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(
-                    f"{name} {index} has a lone surrogate at character {error.start}, which is no text: "
-                    "clean it with text.encode('utf-8', 'replace').decode()"
-                ) from None
-        yield Item(index, text)

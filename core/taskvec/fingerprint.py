@@ -7,13 +7,18 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
-from taskvec.hub import PATTERNS, Located
+from taskvec.hub import Located
+from taskvec.tasks import Task
 
 POOLING = "mean"
 
+# What the loader reads; other files in the folder may come and go.
+READ = ["config.json", "config_sentence_transformers.json", "tokenizer.json", "model*.safetensors*"]
+READ += [f"{task.adapter}/adapter_*" for task in Task]
+
 
 def fingerprint(located: Located) -> str:
-    """`model@commit/mean` for a hub model, `sha256:.../mean` (digest of every model file) for a folder."""
+    """`model@commit/mean` for a hub model, `sha256:.../mean` (digest of the files it is read from) for a folder."""
     if located.commit:
         return f"{located.model_id}@{located.commit}/{POOLING}"
     return f"sha256:{folder_digest(located.folder)}/{POOLING}"
@@ -22,7 +27,7 @@ def fingerprint(located: Located) -> str:
 def folder_digest(folder: Path, cache: Path | None = None) -> str:
     """SHA-256 over the relative names and contents of a model's files, cached by their sizes and times."""
     cache = cache or Path(HF_HOME) / "taskvec" / "fingerprints.json"
-    files = sorted({path for pattern in PATTERNS for path in folder.rglob(pattern) if path.is_file()})
+    files = sorted({path for pattern in READ for path in folder.glob(pattern) if path.is_file()})
     names = [path.relative_to(folder).as_posix() for path in files]
     stats = [(name, (stat := path.stat()).st_size, stat.st_mtime_ns) for name, path in zip(names, files, strict=True)]
     key = hashlib.sha256(json.dumps([str(folder.resolve()), stats]).encode()).hexdigest()

@@ -14,7 +14,6 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -39,7 +38,7 @@ class Located:
 
 
 def locate(
-    model: str | Path,
+    model: str,
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
@@ -49,8 +48,8 @@ def locate(
     """Find a local folder or download a hub model; every failure is a built-in exception that says what to do."""
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return Located(folder, str(model), None)
-    if isinstance(model, Path) or re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
+        return Located(folder, model, None)
+    if re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
         raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")
     try:
         if not (local_files_only or HF_HUB_OFFLINE or try_to_load_from_cache(model, "config.json", cache_dir, revision)):
@@ -93,11 +92,6 @@ FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
         "load it with HF_HUB_OFFLINE unset and local_files_only=False, or copy its folder here and pass the path",
     ),
     (
-        OfflineModeIsEnabled,
-        ConnectionError,
-        "{model} is not in the local cache and HF_HUB_OFFLINE is set: unset it once to download, or pass a folder",
-    ),
-    (
         HfHubHTTPError,
         ConnectionError,
         "the hub answered with an error for {model} ({error}): try again later; finished files are kept",
@@ -105,7 +99,7 @@ FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
 ]
 
 
-def _explain(error: Exception, model: str | Path, revision: str | None) -> Exception:
+def _explain(error: Exception, model: str, revision: str | None) -> Exception:
     details = {"model": model, "revision": revision, "error": _first_line(error), "default": DEFAULT_MODEL}
     for kind, result, sentence in FAILURES:
         if isinstance(error, kind):

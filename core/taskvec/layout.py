@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from taskvec.config import ModelConfig, read_json
+from taskvec.config import ModelConfig, malformed, read_json
 from taskvec.errors import CheckpointError
 from taskvec.tensors import TensorFile, TensorRef
 
@@ -38,7 +38,8 @@ def weight_files(folder: Path, name: str = "model") -> list[Path]:
     """The safetensors files of a folder, sharded or not; raises CheckpointError where there are only pickles."""
     index = folder / f"{name}.safetensors.index.json"
     if index.is_file():
-        files = [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+        with malformed(index):
+            files = [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
     else:
         files = [folder / f"{name}.safetensors"]
     missing = [file for file in files if not file.is_file()]

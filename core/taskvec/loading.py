@@ -1,16 +1,17 @@
 """From a model's name to its ready-made parts: finds the files, reads them, picks device and dtype."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import torch
 
 from taskvec.adapters import Bodies
 from taskvec.attention import choose_attention
-from taskvec.checkpoint import read_checkpoint
+from taskvec.checkpoint import Checkpoint, read_checkpoint
 from taskvec.config import ModelConfig
-from taskvec.devices import choose_device, choose_dtype
+from taskvec.devices import MAX_BATCH_TOKENS, choose_device, choose_dtype
 from taskvec.errors import CheckpointError
 from taskvec.hub import Located, locate
 from taskvec.model import Transformer
@@ -18,19 +19,9 @@ from taskvec.runner import Runner
 from taskvec.tasks import Task
 from taskvec.tokenizer import TextTokenizer
 
+Device = str | torch.device
 
-class LoadOptions(TypedDict, total=False):
-    """Keyword options of `Encoder.from_pretrained`; see there for what they mean."""
-
-    revision: str | None
-    device: str | torch.device | None
-    dtype: str | torch.dtype | None
-    max_batch_tokens: int | None
-    max_bodies: int | None
-    merge_adapters: bool
-    cache_dir: str | Path | None
-    local_files_only: bool
-    token: str | None
+log = logging.getLogger("taskvec")
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class LoadSettings:
 
     model: str | Path
     revision: str | None = None
-    device: str | torch.device | None = None
+    device: Device | Sequence[Device] | None = None
     dtype: str | torch.dtype | None = None
     max_batch_tokens: int | None = None
     max_bodies: int | None = None
@@ -49,10 +40,16 @@ class LoadSettings:
     token: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, Path):
+            object.__setattr__(self, "model", str(self.model.expanduser().absolute()))
+        if isinstance(self.device, list):  # hashable, so that equal settings share an encoder
+            object.__setattr__(self, "device", tuple(self.device))
         for name in ("max_batch_tokens", "max_bodies"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, at least 1 is needed; None lets taskvec choose")
+        if self.device == ():
+            raise ValueError("device is an empty list: name at least one, or leave it out to have one chosen")
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "token": None}
@@ -66,27 +63,52 @@ class Parts:
     config: ModelConfig
     tasks: tuple[Task, ...]
     tokenizer: TextTokenizer
-    runner: Runner
+    runners: tuple[Runner, ...]
+    max_batch_tokens: int
 
 
 def load(settings: LoadSettings) -> Parts:
     """Load a model; raises what `choose_device`, `choose_dtype`, `locate` and `read_checkpoint` raise."""
-    device = choose_device(settings.device)
-    dtype = choose_dtype(settings.dtype, device)
+    named = settings.device if isinstance(settings.device, tuple) else (settings.device,)
+    devices = [choose_device(device) for device in named]
+    dtypes = [choose_dtype(settings.dtype, device) for device in devices]
     located = locate(
-        settings.model,
+        str(settings.model),
         revision=settings.revision,
         cache_dir=settings.cache_dir,
         local_files_only=settings.local_files_only,
         token=settings.token,
     )
     checkpoint = read_checkpoint(located.folder)
-    config = checkpoint.config
+    if not checkpoint.tasks:
+        _report_missing_adapters(located)
     tokenizer = TextTokenizer.from_folder(located.folder)
-    if tokenizer.vocab_size > config.vocab_size:
+    if tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise CheckpointError(
-            f"{located.folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model only {config.vocab_size}"
+            f"{located.folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model only {checkpoint.config.vocab_size}"
         )
-    transformer = Transformer.create(config, device, dtype, choose_attention(device, dtype, config.head_dim))
+    return Parts(
+        located,
+        checkpoint.config,
+        checkpoint.tasks,
+        tokenizer,
+        tuple(_runner(checkpoint, device, dtype, settings) for device, dtype in zip(devices, dtypes, strict=True)),
+        settings.max_batch_tokens or min(MAX_BATCH_TOKENS[device.type] for device in devices),
+    )
+
+
+def _runner(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, settings: LoadSettings) -> Runner:
+    attention = choose_attention(device, dtype, checkpoint.config.head_dim)
+    transformer = Transformer.create(checkpoint.config, device, dtype, attention)
     bodies = Bodies(checkpoint, device, dtype, merge=settings.merge_adapters, limit=settings.max_bodies)
-    return Parts(located, config, checkpoint.tasks, tokenizer, Runner(transformer, bodies, device, dtype))
+    return Runner(transformer, bodies, device, dtype)
+
+
+def _report_missing_adapters(located: Located) -> None:
+    """A hub model without adapters is half a download (transformers fetches the base alone); a folder may be meant so."""
+    if located.commit:
+        raise CheckpointError(
+            f"the cached copy of {located.model_id} in {located.folder} has no task adapters: it was not downloaded by taskvec; "
+            "connect once and load it with HF_HUB_OFFLINE unset and local_files_only=False"
+        )
+    log.warning("%s has no task adapters: only task=None can be used", located.folder)

@@ -7,28 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskvec.config import ModelConfig, StackedAdapters, read_json
+from taskvec.config import ModelConfig, StackedAdapters, malformed, read_json
 from taskvec.errors import CheckpointError
 from taskvec.layout import QKV, modules, native_name, read_tensors, split_qkv, weight_files
 from taskvec.tasks import Task
 from taskvec.tensors import TensorRef
 
-# PEFT options that change the formula or the set of modules; none is used by the published adapters.
-UNSUPPORTED_PEFT = [
-    "use_dora",
-    "use_bdlora",
-    "use_qalora",
-    "fan_in_fan_out",
-    "lora_bias",
-    "modules_to_save",
-    "layers_to_transform",
-    "layer_replication",
-    "exclude_modules",
-    "target_parameters",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "arrow_config",
-]
+# What plain LoRA may state in adapter_config.json. Any other setting that is on changes the formula, the modules or (when PEFT
+# loads it) the base weights, so a new one is refused until somebody has looked at it.
+KNOWN_PEFT = {"peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules", "bias"}
+NEUTRAL_PEFT = {
+    *("auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "inference_mode", "init_lora_weights", "lora_dropout"),
+    *("megatron_core", "peft_version", "qalora_group_size", "revision", "runtime_config", "task_type"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,33 +66,56 @@ def peft_adapters(config: ModelConfig, folder: Path) -> dict[Task, dict[str, Low
 
 def _peft_ranks(settings: dict[str, Any], names: Iterable[str], path: Path) -> dict[str, tuple[int, float]]:
     """Rank and scale of every module the adapter targets, by PEFT's rules (suffix list or regular expression)."""
-    used = [name for name in UNSUPPORTED_PEFT if settings.get(name)]
-    if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or used:
-        detail = f"it uses {', '.join(used)}" if used else "it is not LoRA without bias"
-        raise CheckpointError(f"{path / 'adapter_config.json'}: only plain LoRA adapters can be merged, and {detail}")
-    targets = settings["target_modules"]
-    ranks = {}
-    for module in names:
-        if not _targeted(module, targets):
-            continue
-        rank = int(_pattern(settings.get("rank_pattern"), module, settings["r"]))
-        alpha = float(_pattern(settings.get("alpha_pattern"), module, settings["lora_alpha"]))
-        ranks[module] = rank, alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
-    return ranks
+    source = path / "adapter_config.json"
+    _refuse_other_than_lora(settings, source)
+    with malformed(source):
+        targets = settings["target_modules"]
+        targeted = [module for module in names if _targeted(module, targets)]
+        ranks = _by_pattern(settings.get("rank_pattern"), targeted, settings["r"], source)
+        alphas = _by_pattern(settings.get("alpha_pattern"), targeted, settings["lora_alpha"], source)
+        root = math.sqrt if settings.get("use_rslora") else float
+        return {module: (int(ranks[module]), float(alphas[module]) / root(ranks[module])) for module in targeted}
+
+
+def _refuse_other_than_lora(settings: dict[str, Any], source: Path) -> None:
+    others = [name for name in settings if settings[name] and name not in KNOWN_PEFT | NEUTRAL_PEFT]
+    if settings.get("init_lora_weights") not in (True, False, None, "gaussian"):
+        others.append("init_lora_weights")
+    if settings.get("peft_type") != "LORA":
+        others.append("peft_type")
+    if settings.get("bias", "none") != "none":
+        others.append("bias")
+    if others:
+        used = ", ".join(f"{name}={settings.get(name)!r}" for name in others)
+        raise CheckpointError(f"{source}: only plain LoRA adapters can be merged faithfully, this one states {used}")
+
+
+def _aliases(module: str) -> list[str]:
+    """A module's native name and, for query, key and value, the name of the fused projection."""
+    return [module, *(module.replace(part, "qkv") for part in QKV if module.endswith(part))]
 
 
 def _targeted(module: str, targets: str | list[str]) -> bool:
-    aliases = [module, *(module.replace(part, "qkv") for part in QKV if module.endswith(part))]
     if isinstance(targets, str):
-        return any(re.fullmatch(targets, alias) for alias in aliases)
+        return any(re.fullmatch(targets, alias) for alias in _aliases(module))
     native = [native_name(target) for target in targets]
-    return any(f".{alias}".endswith(f".{target}") for alias in aliases for target in native)
+    return any(f".{alias}".endswith(f".{target}") for alias in _aliases(module) for target in native)
 
 
-def _pattern(patterns: dict[str, float] | None, module: str, default: float) -> float:
-    """The value whose key, a regular expression, matches the end of the module's name (PEFT's rank_pattern rule)."""
-    matches = (value for key, value in (patterns or {}).items() if re.match(rf"(.*\.)?({key})$", module))
-    return next(matches, default)
+def _by_pattern(patterns: dict[str, float] | None, names: Iterable[str], default: float, source: Path) -> dict[str, float]:
+    """A value for each module: of the first pattern, a regular expression, that matches the end of its name, else the default."""
+    values = {}
+    unused = set(patterns or {})
+    for module in names:
+        values[module] = default
+        for key, value in (patterns or {}).items():
+            if any(re.match(rf"(.*\.)?({native_name(key)})$", alias) for alias in _aliases(module)):
+                values[module] = value
+                unused.discard(key)
+                break
+    if unused := {key for key in unused if "dense" not in key}:  # the pooler's, which is never used
+        raise CheckpointError(f"{source}: the pattern {min(unused)!r} matches no adapted module, so what it means is unclear")
+    return values
 
 
 def _pair(

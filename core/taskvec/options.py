@@ -1,5 +1,6 @@
 """The options of the encode methods: their names and types once, and their checked values."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -9,7 +10,7 @@ from taskvec.tasks import Task
 
 @dataclass
 class Usage:
-    """What one or more calls cost; pass `usage=Usage()` to a call and read it afterwards. Calls add to it."""
+    """What calls cost; pass `usage=Usage()` to one and read it afterwards. Calls add to it, one at a time (it has no lock)."""
 
     texts: int = 0
     """Texts, or documents of late chunking."""
@@ -53,8 +54,42 @@ class Settings:
     usage: Usage
 
 
-def check_dimensions(dimensions: object, width: int) -> int:
-    """`dimensions` or the full width; not a whole number is a TypeError, out of 1..width a ValueError with both."""
+def check_names(given: Iterable[str], options: type) -> None:
+    """Names that are not among the options of a TypedDict are a TypeError that lists those."""
+    known = options.__annotations__
+    for name in given:
+        if name not in known:
+            raise TypeError(f"unknown option {name!r}: the options are {', '.join(known)}")
+
+
+def resolve(
+    options: EncodeOptions, default_task: Task | None, width: int, tasks: Sequence[Task], instructions: Mapping[Task, str]
+) -> Settings:
+    """Check the options of a call against a model's width, tasks and instructions, and fill in what was left out."""
+    check_names(options, EncodeOptions)
+    named = options.get("task", default_task)
+    task = None if named is None else Task(named)
+    if task is not None and task not in tasks:
+        known = ", ".join(tasks) or "none"
+        raise ValueError(f"this checkpoint has no adapter for {task}: it has {known}; task=None runs the bare model")
+    instruction = options.get("instruction")
+    if not isinstance(instruction, str | None):
+        raise TypeError(f"instruction is {type(instruction).__name__}: a str, or None for the task's own, was expected")
+    progress = options.get("progress", False)
+    if not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress is {progress!r}: True, False or a function of (done, total) was expected")
+    return Settings(
+        task=task,
+        dimensions=_dimensions(options.get("dimensions"), width),
+        instruction=instruction if instruction is not None else instructions[task] if task else "",
+        normalize=options.get("normalize", True),
+        truncate=options.get("truncate", True),
+        progress=progress,
+        usage=options.get("usage") or Usage(),
+    )
+
+
+def _dimensions(dimensions: object, width: int) -> int:
     if dimensions is None:
         return width
     if isinstance(dimensions, bool) or not hasattr(dimensions, "__index__"):

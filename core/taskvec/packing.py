@@ -74,9 +74,10 @@ class Batch:
             bag_starts,
         )
         tensors = [torch.from_numpy(array) for array in arrays]
-        if device.type == "cuda":
+        pinned = device.type == "cuda"  # an unpinned source may be gone before a copy that nobody waits for (MPS)
+        if pinned:
             tensors = [tensor.pin_memory() for tensor in tensors]
-        return PackedTensors(self.lengths, *(tensor.to(device, non_blocking=True) for tensor in tensors))
+        return PackedTensors(self.lengths, *(tensor.to(device, non_blocking=pinned) for tensor in tensors))
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,20 @@ The next block is tokenised while the current one runs. Knows checked inputs onl
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
+from queue import SimpleQueue
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 
 from taskvec.blocks import blocks, map_ahead
-from taskvec.late_chunking import Span, document_sequences
+from taskvec.inputs import Item
+from taskvec.late_chunking import document_sequences
 from taskvec.options import Settings, Usage
-from taskvec.packing import TokenSequence, pack
+from taskvec.packing import Batch, TokenSequence, pack
 from taskvec.pooling import Vectors, normalise
 from taskvec.progress import reporting
 from taskvec.runner import Runner
@@ -30,30 +34,31 @@ CHARACTERS_PER_BATCH_TOKEN = 32
 _stop: ContextVar[threading.Event | None] = ContextVar("taskvec_stop", default=None)
 
 
-class Item(NamedTuple):
-    """One input and its place in the call, for error messages: a text, with character spans if it is a document."""
-
-    position: int
-    text: str
-    spans: Sequence[Span] = ()
-
-
 class Block(NamedTuple):
-    """Tokenised items: the sequences to run, the number of output rows they fill, and what they cost."""
+    """Tokenised items: the sequences to run, the number of output rows they fill, what they cost.
+
+    `failure` is the error of the first item that could not be used; the block holds the items before it.
+    """
 
     sequences: list[TokenSequence]
     rows: int
     usage: Usage
+    failure: Exception | None = None
 
 
 class Pipeline:
-    """Runs texts and documents through a tokenizer and a runner. Safe to share between threads."""
+    """Runs texts and documents through a tokenizer and one or more runners. Safe to share between threads."""
 
-    def __init__(self, tokenizer: TextTokenizer, runner: Runner, max_tokens: int, max_batch_tokens: int) -> None:
+    def __init__(self, tokenizer: TextTokenizer, runners: Sequence[Runner], max_tokens: int, max_batch_tokens: int) -> None:
         self._tokenizer = tokenizer
-        self._runner = runner
+        self._runners = runners
         self._max_tokens = max_tokens
         self._max_batch_tokens = max_batch_tokens
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where batches run."""
+        return [runner.device for runner in self._runners]
 
     def texts(self, items: Iterable[Item], settings: Settings, total: int | None) -> Iterator[Vectors]:
         """Vectors (n, dimensions) of plain texts, a block of them at a time."""
@@ -66,10 +71,13 @@ class Pipeline:
     def check_lengths(self, items: Iterable[Item], settings: Settings) -> None:
         """Raise the ValueError of the first text that `truncate=False` refuses, before anything is encoded."""
         for block in self._blocks(items):
-            self._text_block(settings, block)
+            _raise_if_stopped()
+            if failure := self._text_block(settings, block).failure:
+                raise failure
 
     def _blocks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
-        return blocks(items, lambda item: len(item.text), self._max_batch_tokens * CHARACTERS_PER_BATCH_TOKEN)
+        size = self._max_batch_tokens * CHARACTERS_PER_BATCH_TOKEN * len(self._runners)
+        return blocks(items, lambda item: len(item.text), size)
 
     def _run(
         self, items: Iterable[Item], make: Callable[[list[Item]], Block], settings: Settings, total: int | None
@@ -78,32 +86,56 @@ class Pipeline:
         with reporting(settings.progress, total) as report:
             for block in map_ahead(make, self._blocks(items)):
                 vectors = np.zeros((block.rows, settings.dimensions), dtype=np.float32)
-                for batch in pack(block.sequences, self._max_batch_tokens):
+                for batch, pooled in self._pooled(block.sequences, settings):
                     _raise_if_stopped()
-                    pooled = self._runner(batch, settings.task, settings.dimensions)
                     weights = np.array([pool.weight for pool in batch.pools], dtype=np.float32)
                     np.add.at(vectors, [pool.row for pool in batch.pools], pooled * weights[:, None])
                     done += float(weights.sum())
                     report(round(done), total)
                 settings.usage.add(block.usage)
                 yield normalise(vectors) if settings.normalize else vectors
+                if block.failure:
+                    raise block.failure
+
+    def _pooled(self, sequences: list[TokenSequence], settings: Settings) -> Iterator[tuple[Batch, Vectors]]:
+        """Batches with their pooled vectors; on several devices each takes the next batch when it is free."""
+        idle: SimpleQueue[Runner] = SimpleQueue()
+        for runner in self._runners:
+            idle.put(runner)
+
+        def run(batch: Batch) -> tuple[Batch, Vectors]:
+            runner = idle.get()
+            try:
+                return batch, runner(batch, settings.task, settings.dimensions)
+            finally:
+                idle.put(runner)
+
+        batches = pack(sequences, self._max_batch_tokens)
+        if len(self._runners) == 1:
+            yield from map(run, batches)
+        else:
+            with ThreadPoolExecutor(len(self._runners), thread_name_prefix="taskvec-device") as executor:
+                yield from executor.map(run, batches)
 
     def _text_block(self, settings: Settings, items: list[Item]) -> Block:
-        usage = Usage(texts=len(items))
-        sequences = []
+        usage = Usage()
+        sequences: list[TokenSequence] = []
+        failure = None
         encoded = self._tokenizer.encode([item.text for item in items], settings.instruction)
-        for row, (item, ids) in enumerate(zip(items, encoded, strict=True)):
+        for item, ids in zip(items, encoded, strict=True):
             if len(ids) > self._max_tokens:
                 if not settings.truncate:
-                    raise ValueError(
+                    failure = ValueError(
                         f"text {item.position} has {len(ids)} tokens, instruction included, the limit is {self._max_tokens}: "
                         "shorten it, pass truncate=True, or split it and use late chunking"
                     )
+                    break
                 ids = np.concatenate((ids[: self._max_tokens - 1], ids[-1:]))
                 usage.truncated += 1
+            usage.texts += 1
             usage.tokens += len(ids)
-            sequences.append(TokenSequence.whole(ids, row))
-        return Block(sequences, len(items), usage)
+            sequences.append(TokenSequence.whole(ids, len(sequences)))
+        return Block(sequences, len(sequences), usage, failure)
 
     def _document_block(self, settings: Settings, items: list[Item]) -> Block:
         usage = Usage(texts=len(items))

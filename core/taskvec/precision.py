@@ -15,7 +15,7 @@ FEW_VECTORS = 100
 
 log = logging.getLogger("taskvec")
 
-Ranges = tuple[ArrayLike, ArrayLike]
+Ranges = tuple[ArrayLike, ArrayLike] | NDArray[np.float32]
 
 
 @overload
@@ -45,6 +45,8 @@ def quantize(vectors: ArrayLike, precision: str, *, ranges: Ranges | None = None
         raise ValueError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     if ranges is not None and precision not in ("int8", "uint8"):
         raise ValueError(f"ranges belong to int8 and uint8, not to {precision}")
+    if not (precision in ("float32", "float16", "base64") or np.isfinite(array).all()):
+        raise ValueError(f"vectors hold NaN or infinity, which {precision} cannot: find out where they come from")
     match precision:
         case "float32":
             return array
@@ -70,7 +72,9 @@ def calibrate(vectors: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float
 
 
 def _steps(array: NDArray[np.float32], precision: str, ranges: Ranges | None) -> NDArray[np.generic]:
-    lows, highs = (np.asarray(bound, dtype=np.float32) for bound in ranges or calibrate(array))
+    if not array.size:
+        return array.astype(precision)
+    lows, highs = (np.asarray(bound, dtype=np.float32) for bound in (calibrate(array) if ranges is None else ranges))
     for bound in (lows, highs):
         if bound.shape not in ((), array.shape[-1:]):
             raise ValueError(f"ranges have shape {bound.shape}, numbers or ({array.shape[-1]},) were expected")

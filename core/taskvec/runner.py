@@ -8,10 +8,13 @@ import numpy as np
 import torch
 
 from taskvec.adapters import Bodies
-from taskvec.model import Transformer
+from taskvec.devices import release_cache
+from taskvec.model import Body, Transformer
 from taskvec.packing import Batch
 from taskvec.pooling import Vectors, mean_pool
 from taskvec.tasks import Task
+
+ADVICE = "use dtype='bfloat16', max_bodies=1, merge_adapters=False, a smaller max_batch_tokens or another device"
 
 log = logging.getLogger("taskvec")
 
@@ -32,22 +35,27 @@ class Runner:
     def __call__(self, batch: Batch, task: Task | None, dimensions: int) -> Vectors:
         """The pooled vectors of a batch, not normalised: (K, dimensions) float32 in the order of `batch.pools`."""
         try:
+            body = self._bodies.get(task)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"the weights of another task do not fit the free memory of {self.device}: {ADVICE}") from error
+        return self._in_halves(batch, body, dimensions)
+
+    def _in_halves(self, batch: Batch, body: Body, dimensions: int) -> Vectors:
+        try:
             with self._turn:
-                return self._run(batch, task, dimensions)
+                return self._run(batch, body, dimensions)
         except torch.OutOfMemoryError as error:
             if len(batch.sequences) == 1:
                 raise MemoryError(
-                    f"one sequence of {batch.lengths[0]} tokens does not fit the free memory of {self.device}: use "
-                    "dtype='bfloat16', max_bodies=1, merge_adapters=False or another device"
+                    f"one sequence of {batch.lengths[0]} tokens does not fit the free memory of {self.device}: {ADVICE}"
                 ) from error
             log.warning("Out of memory on %s with %d tokens; trying halves", self.device, sum(batch.lengths))
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return np.concatenate([self(half, task, dimensions) for half in batch.halves()])
+        release_cache(self.device)
+        return np.concatenate([self._in_halves(half, body, dimensions) for half in batch.halves()])
 
     @torch.inference_mode()
-    def _run(self, batch: Batch, task: Task | None, dimensions: int) -> Vectors:
+    def _run(self, batch: Batch, body: Body, dimensions: int) -> Vectors:
         packed = batch.to(self.device)
-        hidden = self._transformer(self._bodies.get(task), packed)
+        hidden = self._transformer(body, packed)
         pooled: Vectors = mean_pool(hidden, packed, dimensions).cpu().numpy()
         return pooled

@@ -19,13 +19,12 @@ from taskvec.packing import IntArray
 class Document:
     """A tokenised text with offsets: all ids (n,), of which the first `prefix` are ``<s>`` and instruction, the last ``</s>``.
 
-    `starts` and `ends` (n - prefix - 1,) are the character range of each content token, starts never decreasing.
+    `starts` (n - prefix - 1,) is the first character of each content token, never decreasing.
     """
 
     ids: IntArray
     prefix: int
     starts: IntArray
-    ends: IntArray
 
     @property
     def length(self) -> int:
@@ -42,6 +41,8 @@ class TextTokenizer:
         frame = tokenizer.encode("").ids
         if len(frame) != 2:
             raise CheckpointError(f"this tokenizer frames a text with {len(frame)} special tokens, two were expected")
+        if any(start == 1 for start, _ in tokenizer.encode("a a").offsets):
+            raise CheckpointError("this tokenizer counts the blank before a word to the word, spans would start too early")
         self._tokenizer = tokenizer
 
     @classmethod
@@ -73,9 +74,8 @@ class TextTokenizer:
 
 
 def _document(encoding: Encoding, instruction: int) -> Document:
-    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[1:-1] - instruction
+    offsets = np.array([start for start, _ in encoding.offsets], dtype=np.int64)[1:-1] - instruction
     # A token that begins in the instruction belongs to it, also when a text without a space before it was merged into it.
-    in_text = offsets[:, 0] >= 0
+    in_text = offsets >= 0
     first = int(in_text.argmax()) if in_text.any() else len(offsets)
-    starts = np.maximum.accumulate(offsets[first:, 0])
-    return Document(np.array(encoding.ids, dtype=np.int64), 1 + first, starts, offsets[first:, 1])
+    return Document(np.array(encoding.ids, dtype=np.int64), 1 + first, np.maximum.accumulate(offsets[first:]))

@@ -98,10 +98,57 @@ def test_adapter_of_another_rank(copy: Path) -> None:
     fails(copy, "rank 8", "(4, 64)")
 
 
-@pytest.mark.parametrize("setting", [{"use_dora": True}, {"modules_to_save": ["fc1"]}, {"peft_type": "IA3"}, {"bias": "all"}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"use_dora": True},
+        {"modules_to_save": ["fc1"]},
+        {"peft_type": "IA3"},
+        {"bias": "all"},
+        {"init_lora_weights": "pissa"},
+        {"some_future_option": {"on": True}},
+    ],
+)
 def test_adapters_that_are_not_plain_lora(copy: Path, setting: dict[str, object]) -> None:
     edit_json(copy / "separation" / "adapter_config.json", **setting)
     fails(copy, "separation", "plain LoRA")
+
+
+@pytest.mark.parametrize("setting", [{"r": None}, {"target_modules": None}, {"lora_alpha": ...}])
+def test_malformed_adapter_settings(copy: Path, setting: dict[str, object]) -> None:
+    edit_json(copy / "separation" / "adapter_config.json", **setting)
+    fails(copy, "separation/adapter_config.json")
+
+
+def test_patterns_that_match_no_module(copy: Path) -> None:
+    edit_json(copy / "separation" / "adapter_config.json", alpha_pattern={"fc3": 8})
+    fails(copy, "'fc3' matches no adapted module")
+
+
+@pytest.mark.parametrize("names", [["retrieval.query"], None], ids=["list", "null"])
+def test_a_native_folder_may_still_name_stacked_adapters(copy: Path, encoder: Encoder, names: list[str] | None) -> None:
+    """transformers keeps unknown keys of config.json: the tensors decide which layout it is."""
+    edit_json(copy / "config.json", lora_adaptations=names, lora_rank=4, lora_alpha=1, emb_pooler="mean")
+    assert_close(Encoder.from_pretrained(copy, dtype="float32").encode(TEXTS[:3]), encoder.encode(TEXTS[:3]))
+
+
+def test_instructions_of_another_type(copy: Path) -> None:
+    prompts = copy / "config_sentence_transformers.json"
+    edit_json(prompts, prompts={"retrieval.query": None})
+    encoder = Encoder.from_pretrained(copy, dtype="float32")
+    assert_close(encoder.encode_queries("bread"), encoder.encode_queries("bread", instruction=""))
+    edit_json(prompts, prompts={"retrieval.query": 3})
+    fails(copy, "instruction of retrieval.query is 3")
+    edit_json(prompts, prompts=["Represent"])
+    fails(copy, "another type")
+
+
+def test_a_folder_without_adapters_warns(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for task in Task:
+        shutil.rmtree(copy / task.adapter)
+    encoder = Encoder.from_pretrained(copy, dtype="float32")
+    assert "has no task adapters" in caplog.text
+    assert encoder.encode("a", task=None).shape == (64,)
 
 
 def test_missing_stacked_adapter(copy_original: Path) -> None:
@@ -127,6 +174,10 @@ CONFIGS = [
     ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, ["yarn", "plain RoPE"]),
     ({"rope_parameters": ...}, ["no RoPE base"]),
     ({"hidden_size": ...}, ["lacks 'hidden_size'"]),
+    ({"rope_scaling": {"type": "linear", "factor": 4}}, ["rope_scaling", "linear"]),
+    ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor", "0.5"]),
+    ({"emb_pooler": "cls"}, ["emb_pooler", "cls"]),
+    ({"max_position_embeddings": None}, ["config.json", "another type"]),
     ({"vocab_size": 100}, ["word_embeddings", "(512, 64)", "(100, 64)"]),
 ]
 
@@ -177,6 +228,13 @@ def test_tokenizer_with_another_frame(copy: Path) -> None:
     content["post_processor"] = None
     (copy / "tokenizer.json").write_text(json.dumps(content))
     fails(copy, "0 special tokens", "two were expected")
+
+
+def test_tokenizer_whose_words_begin_at_the_blank_before(copy: Path) -> None:
+    content = json.loads((copy / "tokenizer.json").read_text())
+    content["pre_tokenizer"] = content["pre_tokenizer"]["pretokenizers"][1]
+    (copy / "tokenizer.json").write_text(json.dumps(content))
+    fails(copy, "the blank before a word")
 
 
 def test_sharded_weights(copy: Path) -> None:
@@ -235,7 +293,7 @@ torch.nn.functional.linear(torch.ones(64, 64), torch.ones(64, 64))
 open("/proc/self/clear_refs", "w").write("5")
 before = read("VmRSS")
 encoder = Encoder.from_pretrained({folder!r}, device="cpu", dtype={dtype!r})
-encoder._open_pipeline._runner._bodies.get({task!r})
+encoder._open_pipeline._runners[0]._bodies.get({task!r})
 print(read("VmHWM") - before)
 """
 

@@ -137,8 +137,10 @@ def test_a_batch_becomes_the_tensors_the_device_expects(monkeypatch: pytest.Monk
     monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
     monkeypatch.setattr(Tensor, "to", to)
     on_cuda = Batch(sequences).to(CUDA)
+    mps = torch.device("mps")
+    Batch(sequences).to(mps)
     monkeypatch.undo()
-    assert copies == [(True, CUDA, True)] * 5
+    assert copies == [(True, CUDA, True)] * 5 + [(False, mps, False)] * 5
     assert on_cuda.lengths == (5, 3)
     assert on_cpu.ids.tolist() == on_cuda.ids.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert on_cpu.positions.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,17 @@ def test_cpu_dtype_follows_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cuda_prefers_bfloat16_where_the_card_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for has, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        current = []
+
+        @contextmanager
+        def device(index: torch.device, current: list[torch.device] = current) -> Iterator[None]:
+            current.append(index)
+            yield
+
+        monkeypatch.setattr(torch.cuda, "device", device)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
-        assert devices.choose_dtype(None, torch.device("cuda")) is expected
+        assert devices.choose_dtype(None, torch.device("cuda:1")) is expected
+        assert current == [torch.device("cuda:1")]
 
 
 def test_cuda_is_preferred_then_mps_then_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +70,10 @@ def test_packed_flash_attention_only_where_it_runs(
     monkeypatch: pytest.MonkeyPatch, device: str, dtype: torch.dtype, head_dim: int, capability: tuple[int, int], expected: object
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
     assert choose_attention(torch.device(device), dtype, head_dim) is expected
+    monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
+    assert choose_attention(torch.device(device), dtype, head_dim) is grouped_attention
 
 
 PROBE = "from taskvec.devices import choose_dtype; import torch; print(choose_dtype(None, torch.device('cpu')))"

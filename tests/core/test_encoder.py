@@ -1,6 +1,7 @@
 """The public contract: shapes, options, errors, threads, async, iteration, sharing, closing."""
 
 import asyncio
+import copy
 import gc
 import os
 import pickle
@@ -82,6 +83,7 @@ def test_usage_adds_up(short: Encoder) -> None:
     short.encode(["a", words(200)], usage=usage)
     assert (usage.texts, usage.truncated, usage.windows) == (2, 1, 0)
     assert usage.tokens == short.count_tokens("a")[0] + short.max_tokens
+    assert list(short.encode_iter([], usage=usage)) == []
     short.encode(["a", "a"], usage=usage)
     assert usage.tokens == 3 * short.count_tokens("a")[0] + short.max_tokens
 
@@ -106,7 +108,8 @@ ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode("a", dimensions=-1), ValueError, "dimensions is -1"),
     (lambda e: e.encode("a", dimensions=1.5), TypeError, "dimensions is 1.5, a whole number from 1 to 64"),
     (lambda e: e.encode("a", dimensions=True), TypeError, "dimensions is True"),
-    (lambda e: e.encode("a", dimension=3), TypeError, "unknown option 'dimension': the options are task, dimensions"),
+    (lambda e: e.encode("a", dimension=3), TypeError, "unexpected keyword argument 'dimension'"),
+    (lambda e: e.encode_queries("a", dimension=3), TypeError, "unknown option 'dimension': the options are task, dimensions"),
     (lambda e: e.encode_queries("a", late_chunking=True), TypeError, "unknown option 'late_chunking'"),
     (lambda e: e.encode_spans(["a"], [[(0, 1)]], pooling="cls"), TypeError, "unknown option 'pooling'"),
     (lambda e: e.encode(["a", None]), TypeError, "text 1 is NoneType, a str was expected"),
@@ -119,8 +122,14 @@ ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode(["a", ""], late_chunking=True), ValueError, "chunk 1 is empty: leave it out"),
     (lambda e: e.encode_chunks([["a"], ["b", ""]]), ValueError, "document 1, chunk 1 is empty"),
     (lambda e: e.encode_chunks([["a"], ["b", 3]]), TypeError, "document 1, chunk 1 is int"),
-    (lambda e: e.encode_chunks(["ab"]), TypeError, "a list of its chunks was expected"),
-    (lambda e: e.encode_spans("ab", [[(0, 1)]]), TypeError, r"encode_spans\(\[text\], \[spans\]\)"),
+    (lambda e: e.encode_chunks(["ab"]), TypeError, r"document 0 is str, a list was expected: encode_chunks\("),
+    (lambda e: e.encode_chunks(None), TypeError, "documents is NoneType, a list was expected"),
+    (lambda e: e.encode_chunks([["a"], None]), TypeError, "document 1 is NoneType, a list was expected"),
+    (lambda e: e.encode_spans(["a"], None), TypeError, "spans is NoneType, a list was expected"),
+    (lambda e: e.encode_spans(["a"], [None]), TypeError, "the spans of document 0 is NoneType, a list was expected"),
+    (lambda e: e.encode("a", instruction=3), TypeError, "instruction is int: a str, or None for the task's own"),
+    (lambda e: e.encode("a", progress="yes"), TypeError, "progress is 'yes': True, False or a function"),
+    (lambda e: e.encode_spans("ab", [[(0, 1)]]), TypeError, r"texts is str, a list was expected: encode_spans\(\[text\], "),
     (lambda e: e.encode_spans(["ab"], []), ValueError, "1 texts came with 0 lists of spans"),
     (lambda e: e.encode_spans(["ab", "cd"], [[(0, 1)], [(0, 1), (1, 1)]]), ValueError, r"document 1, span 1 is \(1, 1\)"),
     (lambda e: e.encode_spans(["ab"], [[(0, 3)]]), ValueError, r"span 0 is \(0, 3\).*stop <= 2"),
@@ -158,7 +167,8 @@ LOAD_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"dtype": "int4"}, ValueError, "dtype 'int4' is not supported: use one of float32, bfloat16, float16"),
     ({"dtype": torch.int8}, ValueError, "is not supported"),
     ({"device": "tpu"}, ValueError, "device 'tpu' is not one torch knows"),
-    ({"device": ["cpu", "cpu"]}, ValueError, "is not one torch knows"),
+    ({"device": ["cpu", "cuda:7"]}, ValueError, "device 'cuda:7' is not available"),
+    ({"device": []}, ValueError, "device is an empty list"),
     ({"device": "cuda:7"}, ValueError, "device 'cuda:7' is not available: torch .* sees 1 cpu"),
     ({"max_batch_tokens": 0}, ValueError, "max_batch_tokens is 0, at least 1 is needed"),
     ({"max_bodies": 0}, ValueError, "max_bodies is 0"),
@@ -194,7 +204,7 @@ def test_bodies_are_kept_up_to_the_bound(native: Path, monkeypatch: pytest.Monke
 
 
 def test_word_table_and_norms_are_shared_between_bodies(encoder: Encoder) -> None:
-    bodies = encoder._open_pipeline._runner._bodies
+    bodies = encoder._open_pipeline._runners[0]._bodies
     one, other = bodies.get(Task.SEPARATION), bodies.get(Task.CLASSIFICATION)
     assert one.embeddings.words is other.embeddings.words
     assert one.layers[0].fc1.bias is other.layers[0].fc1.bias
@@ -203,7 +213,7 @@ def test_word_table_and_norms_are_shared_between_bodies(encoder: Encoder) -> Non
 
 def test_unmerged_bodies_share_all_weights(native: Path) -> None:
     encoder = Encoder.from_pretrained(native, dtype="float32", merge_adapters=False)
-    bodies = encoder._open_pipeline._runner._bodies
+    bodies = encoder._open_pipeline._runners[0]._bodies
     one, other = bodies.get(Task.SEPARATION), bodies.get(None)
     assert one.layers[1].qkv.weight is other.layers[1].qkv.weight
 
@@ -228,6 +238,35 @@ def test_out_of_memory_halves_the_batch(encoder: Encoder, monkeypatch: pytest.Mo
     assert len(sizes) > 3
     with pytest.raises(MemoryError, match=r"one sequence of \d+ tokens does not fit the free memory of cpu: use dtype="):
         encoder.encode([*texts, words(300)])
+
+
+def test_out_of_memory_for_weights_is_not_a_batch_too_large(native: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from taskvec import adapters
+
+    encoder = Encoder.from_pretrained(native, dtype="float32")
+    attempts: list[Task | None] = []
+
+    def build(self: Any, task: Task | None) -> Any:
+        attempts.append(task)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(adapters.BodyBuilder, "build", build)
+    with pytest.raises(MemoryError, match=r"the weights of another task do not fit the free memory of cpu: .*max_bodies=1"):
+        encoder.encode(["a"] * 64)
+    assert len(attempts) == 1
+
+
+def test_several_devices_share_the_batches(native: Path, encoder: Encoder) -> None:
+    both = Encoder.from_pretrained(native, dtype="float32", device=["cpu", "cpu"], max_batch_tokens=200)
+    texts = [words(1 + i % 30, i) for i in range(400)]
+    for task in (Task.RETRIEVAL_QUERY, None):
+        assert_close(both.encode(texts, task=task), encoder.encode(texts, task=task))
+    runners = both._open_pipeline._runners
+    assert len(runners) == 2
+    assert all(runner._bodies._known(Task.RETRIEVAL_QUERY) for runner in runners)
+    assert both is not shared_encoder(native, dtype="float32", device=["cpu", "cpu"])
+    with pytest.raises(TypeError, match="text 3 is int"):
+        list(both.encode_iter(["a"] * 3 + [4]))
 
 
 # Iteration, progress, interruption
@@ -261,6 +300,22 @@ def test_good_texts_before_a_bad_one_are_not_lost(short: Encoder) -> None:
         with pytest.raises(TypeError, match=f"text {count} is int"):
             got.extend(short.encode_iter([*(["a b"] * count), 7, "c"]))
         assert len(got) == count
+
+
+def test_good_texts_before_one_too_long_are_not_lost(short: Encoder) -> None:
+    got: list[np.ndarray] = []
+    with pytest.raises(ValueError, match="text 5 has"):
+        got.extend(short.encode_iter([*(["a b"] * 5), words(100), "c"], truncate=False))
+    assert len(got) == 5
+
+
+def test_documents_and_spans_may_be_generators(encoder: Encoder) -> None:
+    chunks = [["a b", "c"], ["d"]]
+    from_generators = encoder.encode_chunks(iter(one) for one in chunks)
+    for ours, theirs in zip(from_generators, encoder.encode_chunks(chunks), strict=True):
+        assert_close(ours, theirs)
+    spans = encoder.encode_spans((text for text in ["a b c"]), (iter([(0, 3), (3, 5)]) for _ in range(1)))
+    assert_close(spans[0], encoder.encode_spans(["a b c"], [[(0, 3), (3, 5)]])[0])
 
 
 def test_an_error_of_the_source_comes_through(short: Encoder) -> None:
@@ -419,7 +474,7 @@ def test_cancelling_ends_the_work_at_the_next_batch(short: Encoder) -> None:
 def test_close_frees_the_weights(native: Path) -> None:
     encoder = Encoder.from_pretrained(native, dtype="float32")
     encoder.encode("a")
-    weight = weakref.ref(encoder._open_pipeline._runner._bodies.get(Task.TEXT_MATCHING).layers[0].fc1.weight)
+    weight = weakref.ref(encoder._open_pipeline._runners[0]._bodies.get(Task.TEXT_MATCHING).layers[0].fc1.weight)
     encoder.close()
     encoder.close()
     gc.collect()
@@ -446,6 +501,8 @@ def test_shared_encoders_are_one_per_settings_and_counted(native: Path) -> None:
     first = shared_encoder(native, dtype="float32")
     second = shared_encoder(native, dtype="float32")
     other = shared_encoder(native, dtype="float32", max_bodies=1)
+    assert shared_encoder(str(native), dtype="float32") is first
+    first.close()
     assert first is second
     assert first is not other
     first.close()
@@ -456,6 +513,36 @@ def test_shared_encoders_are_one_per_settings_and_counted(native: Path) -> None:
     again = shared_encoder(native, dtype="float32")
     assert again is not first
     assert again.encode("a").shape == (64,)
+
+
+def test_shared_encoder_takes_what_from_pretrained_takes() -> None:
+    import inspect
+
+    assert inspect.signature(shared_encoder) == inspect.signature(Encoder.from_pretrained)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'devise'"):
+        shared_encoder("x", devise="cpu")
+
+
+def test_loading_one_model_does_not_hold_up_another(native: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = shared_encoder(native, dtype="float32", max_bodies=4)
+    started, go_on = threading.Event(), threading.Event()
+
+    def load(settings: Any) -> Any:
+        started.set()
+        go_on.wait(10)
+        raise OSError("slow and then gone")
+
+    def fail_to_load() -> None:
+        with pytest.raises(OSError, match="slow and then gone"):
+            shared_encoder("other/model")
+
+    monkeypatch.setattr("taskvec.shared.load", load)
+    thread = threading.Thread(target=fail_to_load)
+    thread.start()
+    started.wait(10)
+    assert shared_encoder(native, dtype="float32", max_bodies=4) is ready
+    go_on.set()
+    thread.join()
 
 
 def test_threads_that_share_load_once(native: Path) -> None:
@@ -483,6 +570,7 @@ def test_pickles_carry_settings_and_no_secret(native: Path) -> None:
     assert_close(np.array(done.stdout.split(), dtype=np.float32), encoder.encode("bread", dimensions=3))
     one, two = pickle.loads(data), pickle.loads(data)
     assert one is two
+    assert copy.deepcopy(one) is one
 
 
 def test_a_word_longer_than_the_context_and_odd_characters(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ PEFT_SETTINGS = [
     pytest.param({"use_rslora": True}, id="rslora"),
     pytest.param({"rank_pattern": {"fc1": 3, "layers.0.self_attn.q_proj": 2}}, id="rank-pattern"),
     pytest.param({"alpha_pattern": {"o_proj": 9, "word_embeddings": 0.5}}, id="alpha-pattern"),
+    pytest.param({"init_lora_weights": "gaussian"}, id="gaussian"),
     pytest.param({"target_modules": ["q_proj", "fc2"]}, id="some-modules"),
     pytest.param({"target_modules": r".*layers\.1\.(self_attn\.[qk]_proj|mlp\.fc1)"}, id="regular-expression"),
 ]
@@ -116,7 +117,8 @@ def test_an_adapter_on_the_fused_projection(tmp_path: Path, native: Path) -> Non
         save_file(tensors, path)
         settings = json.loads((path.parent / "adapter_config.json").read_text())
         names = ["word_embeddings", "token_type_embeddings", "Wqkv", "out_proj", "fc1", "fc2", "dense"]
-        (path.parent / "adapter_config.json").write_text(json.dumps(settings | {"target_modules": names}))
+        patterns = {"rank_pattern": {"Wqkv": 4}, "alpha_pattern": {"mixer.Wqkv": 1.0, "encoder.layers.0.mlp.fc1": 1.0}}
+        (path.parent / "adapter_config.json").write_text(json.dumps(settings | patterns | {"target_modules": names}))
     assert_faithful(Encoder.from_pretrained(folder, dtype="float32"), Reference(native))
 
 

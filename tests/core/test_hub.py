@@ -93,8 +93,21 @@ def test_a_partial_cache_is_not_mistaken_for_the_model(run: Run, server: HubServ
     assert message.startswith("ConnectionError: someone/tiny is not (completely) in the local cache")
 
 
+def test_half_a_model_from_another_library(run: Run, server: HubServer, tmp_path: Path) -> None:
+    """transformers caches the base alone: without its adapters that is no model to answer with."""
+    assert run().returncode == 0
+    for folder in (tmp_path / "hf" / "hub").glob("models--*"):
+        shutil.rmtree(folder / "trees", ignore_errors=True)
+        for path in folder.glob("snapshots/*/*/adapter_config.json"):
+            shutil.rmtree(path.parent)
+    message = last_line(run(env={"HF_HUB_OFFLINE": "1"}))
+    assert message.startswith("taskvec.errors.CheckpointError: the cached copy of someone/tiny")
+    assert "no task adapters" in message
+
+
 FAILURES = [
     ("gated", MODEL, {}, "PermissionError: someone/tiny is gated: accept its terms on https://huggingface.co/someone/tiny"),
+    ("refuse", MODEL, {}, "ConnectionError: the hub answered with an error for someone/tiny ("),
     ("down", MODEL, {}, "ConnectionError: someone/tiny is not (completely) in the local cache and the hub cannot be reached"),
     (None, "someone/tyni", {}, "FileNotFoundError: the hub has no model someone/tyni, or it is private"),
     (None, MODEL, {"revision": "v9"}, "FileNotFoundError: someone/tiny has no revision 'v9'"),
@@ -148,6 +161,10 @@ def test_a_folder_needs_no_hub_and_its_fingerprint_follows_its_content(
     monkeypatch.setattr("hashlib.file_digest", unreachable)
     assert folder_digest(folder, cache) == first  # from the cache
     monkeypatch.undo()
+    (folder / "my_results.json").write_text("{}")
+    (folder / "checkpoint-1").mkdir()
+    (folder / "checkpoint-1" / "model.safetensors").write_text("")
+    assert folder_digest(folder, cache) == first  # only what the loader reads counts
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 1e-6}))
     assert folder_digest(folder, cache) != first

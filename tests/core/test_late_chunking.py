@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from checkpoints import Shape, random_weights, write_native
 from reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task, Usage
-from taskvec.late_chunking import OVERLAP, best_window, cut, plan_windows
+from taskvec.late_chunking import OVERLAP, best_window, cut, document_sequences, plan_windows, token_range
+from taskvec.tokenizer import Document
 
 CHUNKS = ["The northern lights are caused by", "charged particles that hit", "the upper air. 北极光", "是由带电 مرحبا 🎉"]
 
@@ -181,6 +182,29 @@ def test_windows_equal_the_whole_when_the_context_is_large_enough(tmp_path: Path
             assert_close(actual, whole.encode_documents(chunks, late_chunking=True))
 
 
+def test_each_window_has_its_own_frame(short: Encoder, short_folder: Path) -> None:
+    """Real attention: every window is `<s>`, instruction, its tokens, `</s>`, and each chunk is pooled from its best one."""
+    reference = Reference(short_folder)
+    chunks = [words(3, i) for i in range(40)]
+    for task in (Task.RETRIEVAL_PASSAGE, Task.SEPARATION):
+        (document,) = short._tokenizer.encode_documents([" ".join(chunks)], task.instruction)
+        ids, capacity = document.ids, short.max_tokens - document.prefix - 1
+        starts = np.cumsum([0, *(len(chunk) + 1 for chunk in chunks)])
+        ranges = [token_range(document, (int(a), int(b) - 1)) for a, b in pairwise(starts)]
+        windows = plan_windows(ranges, document.length, capacity)
+        assert len(windows) > 3
+        content = ids[document.prefix : -1]
+        states = [reference.hidden([*ids[: document.prefix], *content[a:b], ids[-1]], task).numpy() for a, b in windows]
+        expected = []
+        for i, (start, stop) in enumerate(ranges):
+            best = max(range(len(windows)), key=lambda w: (min(start - windows[w][0], windows[w][1] - stop), -w))
+            offset = document.prefix - windows[best][0]
+            first, last = i == 0, i == len(chunks) - 1
+            tokens = states[best][0 if first else start + offset : stop + offset + last]
+            expected.append(tokens.mean(axis=0) / np.linalg.norm(tokens.mean(axis=0)))
+        assert_close(short.encode_documents(chunks, task=task, late_chunking=True), np.stack(expected))
+
+
 def test_a_document_that_just_fits_has_no_windows(short: Encoder) -> None:
     instruction = len(short._tokenizer.encode([""], Task.RETRIEVAL_PASSAGE.instruction)[0])
     usage = Usage()
@@ -221,13 +245,13 @@ def test_windows_hold_every_piece_whole(ranges: list[tuple[int, int]], capacity:
 
 
 def test_neighbouring_windows_overlap_and_cost_stays_linear() -> None:
-    pieces = [(i, i + 100) for i in range(0, 100_000, 100)]
-    windows = plan_windows(pieces, 100_000, 8000)
+    pieces = [(i, i + 97) for i in range(0, 97_000, 97)]
+    windows = plan_windows(pieces, 97_000, 8000)
     for (_, stop), (start, _) in pairwise(windows):
-        assert 800 < stop - start <= 8000 // OVERLAP + 100
-        assert start % 100 == 0
-        assert stop % 100 == 0
-    assert sum(stop - start for start, stop in windows) < 100_000 * 1.4
+        assert 1800 < stop - start <= 8000 // OVERLAP
+        assert start % 97 == 0
+        assert stop % 97 == 0
+    assert sum(stop - start for start, stop in windows) < 97_000 * 1.4
     for piece in pieces[80:-80]:
         start, stop = windows[best_window(windows, piece)]
         assert min(piece[0] - start, stop - piece[1]) >= 900
@@ -237,3 +261,9 @@ def test_a_lone_span_far_inside_gets_context_on_both_sides() -> None:
     ((start, stop),) = plan_windows([(10_000, 10_100)], 20_000, 8000)
     assert 10_000 - start == 2000
     assert stop - 10_100 >= 5000
+
+
+def test_an_instruction_that_fills_the_window() -> None:
+    document = Document(np.arange(20), prefix=10, starts=np.arange(9))
+    with pytest.raises(ValueError, match="the instruction leaves no room: it takes 9 of 11 tokens"):
+        document_sequences(document, [(0, 3)], 0, max_tokens=11)

@@ -30,6 +30,7 @@ def test_shapes_and_dtypes(vectors: np.ndarray, precision: str, dtype: str) -> N
     single = quantize(vectors[3], precision, ranges=ranges)
     assert np.array_equal(single, quantized[3])
     assert quantize(vectors[:0], precision, ranges=ranges).shape == (0, width)
+    assert quantize(vectors[:0], precision).dtype == dtype
 
 
 def test_steps_follow_the_ranges_and_clip(vectors: np.ndarray) -> None:
@@ -40,6 +41,7 @@ def test_steps_follow_the_ranges_and_clip(vectors: np.ndarray) -> None:
     restored = quantize(vectors, "uint8").astype(np.float32) / 255 * (highs - lows) + lows
     assert np.abs(restored - vectors).max() <= ((highs - lows) / 255).max() / 2 + 1e-6
     assert np.array_equal(quantize(vectors, "int8"), quantize(vectors, "int8", ranges=(lows, highs)))
+    assert np.array_equal(quantize(vectors, "int8"), quantize(vectors, "int8", ranges=np.stack([lows, highs])))
 
 
 def test_a_constant_dimension_does_not_divide_by_zero() -> None:
@@ -68,6 +70,8 @@ REFUSALS = [
     ((np.zeros(4), "uint8"), {}, r"at least 2 vectors.*\(4,\)"),
     ((np.zeros((2, 4)), "int8"), {"ranges": (np.zeros(3), np.ones(3))}, r"shape \(3,\).*\(4,\)"),
     ((np.zeros((2, 4)), "int8"), {"ranges": (1, -1)}, "some low is above its high"),
+    ((np.array([[0.0, np.nan]] * 2), "int8"), {}, "NaN or infinity, which int8 cannot"),
+    ((np.full((2, 8), np.inf), "ubinary"), {}, "NaN or infinity"),
     ((np.zeros((2, 4)), "float16"), {"ranges": (0, 1)}, "ranges belong to int8 and uint8, not to float16"),
 ]
 

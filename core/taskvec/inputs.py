@@ -1,0 +1,70 @@
+"""Checking what the encode methods are given, before anything is tokenised: texts, chunks and spans, each with its place."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from taskvec.late_chunking import Span, check_spans, join_chunks
+
+
+class Item(NamedTuple):
+    """One input and its place in the call, for error messages: a text, with character spans if it is a document."""
+
+    position: int
+    text: str
+    spans: Sequence[Span] = ()
+
+
+def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]:
+    """Texts (one str counts as one) with their places; anything a tokenizer cannot read is an error that names the place."""
+    if isinstance(texts, str):
+        texts = [texts]
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
+        raise TypeError(f"{name}s must be an iterable of str, got {type(texts).__name__}")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} {position} is {type(text).__name__}, a str was expected")
+        if not text.isascii():
+            _check_characters(text, f"{name} {position}")
+        yield Item(position, text)
+
+
+def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[Item]:
+    """Documents with their character spans; the wrong number of lists or a span outside its text is an error."""
+    for name, given in (("texts", texts), ("spans", spans)):
+        _check_list(given, name, "encode_spans([text], [[(start, stop), ...]])")
+    items, lists = list(read_texts(texts, "document")), list(spans)
+    if len(items) != len(lists):
+        raise ValueError(f"{len(items)} texts came with {len(lists)} lists of spans, one for each text is needed")
+    for item, own in zip(items, lists, strict=True):
+        _check_list(own, f"the spans of document {item.position}", "[(start, stop), ...]")
+    return [
+        item._replace(spans=check_spans(own, item.text, f"document {item.position}"))
+        for item, own in zip(items, lists, strict=True)
+    ]
+
+
+def read_chunks(documents: Iterable[Iterable[str]]) -> list[Item]:
+    """Documents given as lists of chunk texts, each joined by a space, with the span of every chunk."""
+    fix = "encode_chunks([[chunk, chunk], ...])"
+    _check_list(documents, "documents", fix)
+    items = []
+    for position, chunks in enumerate(documents):
+        _check_list(chunks, f"document {position}", fix)
+        texts = [chunk.text for chunk in read_texts(chunks, f"document {position}, chunk")]
+        items.append(Item(position, *join_chunks(texts, f"document {position}, ")))
+    return items
+
+
+def _check_list(given: object, name: str, fix: str) -> None:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is {type(given).__name__}, a list was expected: {fix}")
+
+
+def _check_characters(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where} has a lone surrogate at character {error.start}, which is no text: "
+            "clean it with text.encode('utf-8', 'replace').decode()"
+        ) from None

@@ -1,0 +1,56 @@
+"""The published sizes, 24 layers and 1024 wide, with random weights stored in bfloat16 as the real ones are. Run by `make soak`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoints import Shape, random_weights, write_native, write_original
+from core.test_checkpoint import PEAK
+from reference import Reference, assert_close, cosines, words
+from taskvec import Encoder, Task
+from taskvec.config import ModelConfig
+from taskvec.layout import modules
+
+pytestmark = pytest.mark.soak
+
+FULL = Shape(width=1024, layers=24, heads=16, inner=4096, vocab=250_002)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    import torch
+
+    weights, folder = random_weights(FULL), tmp_path_factory.mktemp("full")
+    return {
+        "native": write_native(folder / "native", weights, torch.bfloat16),
+        "original": write_original(folder / "original", weights, torch.bfloat16),
+    }
+
+
+@pytest.mark.parametrize("layout", ["native", "original"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_peak_memory(full: dict[str, Path], layout: str, dtype: str) -> None:
+    values = sum(rows * columns for rows, columns in modules(ModelConfig.read(full[layout])).values())
+    script = PEAK.format(core="core", folder=str(full[layout]), dtype=dtype, task=Task.RETRIEVAL_QUERY.value)
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    ratio = int(done.stdout) / values / (2 if dtype == "bfloat16" else 4)
+    print(f"{layout}, {dtype}: peak {ratio:.2f} times the weights")
+    assert ratio < 1.3
+
+
+def test_full_size_equals_transformers_and_peft(full: dict[str, Path]) -> None:
+    reference = Reference(full["native"])
+    texts = ["", "bread", words(30), words(200)]
+    for task in (Task.RETRIEVAL_QUERY, Task.TEXT_MATCHING, None):
+        expected = reference.encode(texts, task)
+        with Encoder.from_pretrained(full["original"], dtype="float32") as encoder:
+            assert_close(encoder.encode(texts, task=task), expected)
+        with Encoder.from_pretrained(full["original"], dtype="bfloat16") as half:
+            together = half.encode(texts, task=task)
+            assert cosines(together, expected).min() >= 0.999
+            alone = np.stack([half.encode(text, task=task) for text in texts])
+            assert cosines(together, alone).min() >= 0.9999
