@@ -1,4 +1,4 @@
-"""The published sizes, 24 layers and 1024 wide, with random weights stored in bfloat16 as the real ones are. Run by `make soak`."""
+"""The published sizes, 24 layers and 1024 wide, random weights stored in bfloat16 as the real ones are. Run by `make soak`."""
 
 import subprocess
 import sys
