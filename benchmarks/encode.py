@@ -8,7 +8,6 @@ in both, its best three, transformers' own model driven packed, taskvec and the 
 medians are printed. Nothing is asserted here.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -18,11 +17,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -130,21 +130,20 @@ def report(seconds_by_name: dict[str, float], tokens: int, limit: str, ours: str
     return rows
 
 
-def main() -> None:
-    """Write the weights, sweep the peer, measure the finalists, print and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--texts", type=int, default=48)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+def main(
+    layers: int = 24,
+    texts: int = 48,
+    repeats: int = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write all rows there")] = None,
+) -> None:
+    """Write random weights, sweep the peer, measure the finalists, print and save."""
     warnings.simplefilter("ignore")
-    shape = Shape(width=1024, layers=arguments.layers, heads=16, inner=4096, vocab=250_002)
+    shape = Shape(width=1024, layers=layers, heads=16, inner=4096, vocab=250_002)
     with tempfile.TemporaryDirectory() as name:
         folder = write_native(Path(name) / "model", random_weights(shape), torch.bfloat16)
-        rows = compare(folder, shape, arguments.texts, arguments.repeats)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        rows = compare(folder, shape, texts, repeats)
+    if json_file:
+        json_file.write_text(json.dumps(rows, indent=1))
 
 
 def compare(folder: Path, shape: Shape, count: int, repeats: int) -> list[dict[str, Any]]:
@@ -185,4 +184,4 @@ def compare(folder: Path, shape: Shape, count: int, repeats: int) -> list[dict[s
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

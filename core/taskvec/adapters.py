@@ -84,19 +84,15 @@ class BodyBuilder:
         }
 
     def build(self, task: Task | None) -> Body:
-        """All weights of a task; a task the checkpoint has no adapter for is a ValueError listing those it has."""
-        checkpoint = self._checkpoint
-        if task is not None and task not in checkpoint.adapters:
-            known = ", ".join(checkpoint.tasks) or "none"
-            raise ValueError(f"this checkpoint has no adapter for {task}: it has {known}; task=None runs the bare model")
-        updates = checkpoint.adapters[task] if task is not None else {}
+        """All weights of a task the checkpoint has an adapter for, or of the bare model."""
+        updates = self._checkpoint.adapters[task] if task is not None else {}
         embeddings = Embeddings(
             words=self._words,
             token_type=self._weight((TOKEN_TYPES,), updates, torch.float32)[0],
             norm=self._norm("embeddings.LayerNorm"),
             update=self._factors((WORDS,), updates, torch.float32),
         )
-        return Body(embeddings, [self._layer(f"layers.{i}", updates) for i in range(checkpoint.config.layers)])
+        return Body(embeddings, [self._layer(f"layers.{i}", updates) for i in range(self._checkpoint.config.layers)])
 
     def _layer(self, name: str, updates: Updates) -> Layer:
         return Layer(

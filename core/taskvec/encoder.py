@@ -24,7 +24,7 @@ from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK, Task
 
 
 class Encoder:
-    """jina-embeddings-v3 on one device: task, dimensions and late chunking for any number of texts.
+    """jina-embeddings-v3 on one device or several: task, dimensions and late chunking for any number of texts.
 
     Made by `from_pretrained`. Thread-safe, so share one; `close()` or a with-block frees its memory.
 
