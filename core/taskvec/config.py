@@ -62,8 +62,9 @@ class ModelConfig:
     def read(cls, folder: Path) -> "ModelConfig":
         """Read ``config.json`` (either layout); raises CheckpointError for anything the forward pass does not do."""
         raw = read_json(folder / "config.json")
+        native = raw.get("model_type") == "jina_embeddings_v3"  # its positions are rotary whatever else is written there
         for name, values in REQUIRED.items():
-            if raw.get(name, values[0]) not in values:
+            if raw.get(name, values[0]) not in values and not (native and name == "position_embedding_type"):
                 message = f"{folder / 'config.json'}: {name} is {raw[name]!r}, taskvec implements {values[0]!r}"
                 raise CheckpointError(message)
         with malformed(folder / "config.json"):

@@ -169,7 +169,6 @@ def test_adapters_that_the_config_does_not_mention(copy_original: Path) -> None:
 
 CONFIGS = [
     ({"hidden_act": "relu"}, ["hidden_act", "relu", "gelu"]),
-    ({"position_embedding_type": "absolute"}, ["position_embedding_type", "absolute"]),
     ({"num_attention_heads": 5}, ["5 heads"]),
     ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1.0}}, ["yarn", "plain RoPE"]),
     ({"rope_parameters": ...}, ["no RoPE base"]),
@@ -186,6 +185,13 @@ CONFIGS = [
 def test_configs_the_forward_does_not_implement(copy: Path, values: dict[str, object], words: list[str]) -> None:
     edit_json(copy / "config.json", **values)
     fails(copy, *words)
+
+
+def test_absolute_positions_are_refused_unless_the_architecture_has_none(copy: Path, copy_original: Path) -> None:
+    edit_json(copy_original / "config.json", position_embedding_type="absolute")
+    fails(copy_original, "position_embedding_type", "absolute", "rotary")
+    edit_json(copy / "config.json", position_embedding_type="absolute")
+    assert Encoder.from_pretrained(copy, dtype="float32").dimensions == 64
 
 
 def test_files_missing_damaged_or_cut_short(copy: Path) -> None:
