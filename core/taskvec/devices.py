@@ -1,5 +1,6 @@
 """Which device and dtype to run on, and how many tokens a batch may have there. Knows torch, not the model."""
 
+import os
 import time
 from functools import cache
 
@@ -9,6 +10,20 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 # A CPU batch should fit its caches (measured best of 1024-8192), an accelerator's should fill the chip.
 MAX_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 16384}
+
+
+_process: int | None = None
+
+
+def check_process() -> None:
+    """Refuse to go on in a fork of the process that loaded the first model: torch's threads do not survive and it would hang."""
+    global _process
+    _process = _process or os.getpid()
+    if _process != os.getpid():
+        raise RuntimeError(
+            f"process {os.getpid()} was forked from {_process} after a model was loaded there, and torch would hang here: start "
+            "workers with the 'spawn' method, or load the first model only after the fork"
+        )
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

@@ -16,7 +16,7 @@ from taskvec.hub import DEFAULT_MODEL
 from taskvec.inputs import Item, read_chunks, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, LoadSettings, Parts, load
-from taskvec.options import EncodeOptions, Settings, Usage, resolve
+from taskvec.options import EncodeOptions, Settings, Usage, check_flag, resolve
 from taskvec.pipeline import Pipeline, in_thread
 from taskvec.pooling import Vectors
 from taskvec.progress import Progress
@@ -217,6 +217,7 @@ class Encoder:
             return self._holders > 0
 
     def __enter__(self) -> Self:
+        _ = self._pipeline  # an error if it is closed
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -228,12 +229,14 @@ class Encoder:
         return shared, (self._settings,)
 
     def __deepcopy__(self, memo: object) -> Self:
-        self.hold()
+        if not self.hold():
+            _ = self._pipeline
         return self
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
-        return f"Encoder({self.model_id!r}, device={str(self.device)!r}, dtype={dtype!r})"
+        closed = "" if self._holders else ", closed"
+        return f"Encoder({self.model_id!r}, device={str(self.device)!r}, dtype={dtype!r}{closed})"
 
     @property
     def _pipeline(self) -> Pipeline:
@@ -248,6 +251,7 @@ class Encoder:
         return settings
 
     def _encode(self, texts: str | Iterable[str], late_chunking: bool, settings: Settings) -> Vectors:
+        check_flag("late_chunking", late_chunking)
         items = list(read_texts(texts))
         if late_chunking:
             document = Item(0, *join_chunks([item.text for item in items], ""))

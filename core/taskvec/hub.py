@@ -48,6 +48,8 @@ def locate(
     """Find a local folder or download a hub model; every failure is a built-in exception that says what to do."""
     folder = Path(model).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise ValueError(f"{model} is a local folder, which has no revision {revision!r}: leave revision out")
         return Located(folder, model, None)
     if re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
         raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")
@@ -63,7 +65,8 @@ def locate(
             allow_patterns=PATTERNS,
         )
     except Exception as error:  # the hub's HTTP library differs between its versions
-        raise _explain(error, model, revision) from error
+        offline = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE" if HF_HUB_OFFLINE else ""
+        raise _explain(error, model, revision, offline) from None
     return Located(Path(path), model, Path(path).name)
 
 
@@ -88,7 +91,7 @@ FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
     (
         LocalEntryNotFoundError,
         ConnectionError,
-        "{model} is not (completely) in the local cache and the hub cannot be reached or may not be used: connect once and "
+        "{model} is not (completely) in the local cache and {why}: connect once and "
         "load it with HF_HUB_OFFLINE unset and local_files_only=False, or copy its folder here and pass the path",
     ),
     (
@@ -99,8 +102,9 @@ FAILURES: list[tuple[type[Exception], Callable[[str], Exception], str]] = [
 ]
 
 
-def _explain(error: Exception, model: str, revision: str | None) -> Exception:
-    details = {"model": model, "revision": revision, "error": _first_line(error), "default": DEFAULT_MODEL}
+def _explain(error: Exception, model: str, revision: str | None, offline: str) -> Exception:
+    why = f"{offline} forbids a download" if offline else "the hub cannot be reached"
+    details = {"model": model, "revision": revision, "error": _first_line(error), "default": DEFAULT_MODEL, "why": why}
     for kind, result, sentence in FAILURES:
         if isinstance(error, kind):
             return result(sentence.format(**details))

@@ -1,6 +1,6 @@
 """Checking what the encode methods are given, before anything is tokenised: texts, chunks and spans, each with its place."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from taskvec.late_chunking import Span, check_spans, join_chunks
@@ -18,8 +18,9 @@ def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]
     """Texts (one str counts as one) with their places; anything a tokenizer cannot read is an error that names the place."""
     if isinstance(texts, str):
         texts = [texts]
-    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
-        raise TypeError(f"{name}s must be an iterable of str, got {type(texts).__name__}")
+    unordered = isinstance(texts, bytes | bytearray | Mapping | Set)
+    if unordered or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(f"{name}s must be a str or a one-dimensional iterable of str in order, got {type(texts).__name__}")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name} {position} is {type(text).__name__}, a str was expected")
@@ -36,7 +37,7 @@ def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[It
     if len(items) != len(lists):
         raise ValueError(f"{len(items)} texts came with {len(lists)} lists of spans, one for each text is needed")
     for item, own in zip(items, lists, strict=True):
-        _check_list(own, f"the spans of document {item.position}", "[(start, stop), ...]")
+        _check_list(own, f"spans[{item.position}]", "[(start, stop), ...]")
     return [
         item._replace(spans=check_spans(own, item.text, f"document {item.position}"))
         for item, own in zip(items, lists, strict=True)

@@ -11,10 +11,11 @@ from taskvec.adapters import Bodies
 from taskvec.attention import choose_attention
 from taskvec.checkpoint import Checkpoint, read_checkpoint
 from taskvec.config import ModelConfig
-from taskvec.devices import MAX_BATCH_TOKENS, choose_device, choose_dtype
+from taskvec.devices import MAX_BATCH_TOKENS, check_process, choose_device, choose_dtype
 from taskvec.errors import CheckpointError
-from taskvec.hub import Located, locate
+from taskvec.hub import DEFAULT_MODEL, Located, locate
 from taskvec.model import Transformer
+from taskvec.options import check_flag
 from taskvec.runner import Runner
 from taskvec.tasks import Task
 from taskvec.tokenizer import TextTokenizer
@@ -40,14 +41,21 @@ class LoadSettings:
     token: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, Path):
-            object.__setattr__(self, "model", str(self.model.expanduser().absolute()))
+        if not isinstance(self.model, str | Path) or not str(self.model):
+            raise TypeError(f"model is {self.model!r}: a hub id like {DEFAULT_MODEL} or a folder was expected")
+        folder = Path(self.model).expanduser()
+        if isinstance(self.model, Path) or folder.is_dir():  # absolute: pickles may be read in another working directory
+            object.__setattr__(self, "model", str(folder.absolute()))
         if isinstance(self.device, list):  # hashable, so that equal settings share an encoder
             object.__setattr__(self, "device", tuple(self.device))
         for name in ("max_batch_tokens", "max_bodies"):
             value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"{name} is {value!r}: a whole number or None was expected")
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, at least 1 is needed; None lets taskvec choose")
+        check_flag("merge_adapters", self.merge_adapters)
+        check_flag("local_files_only", self.local_files_only)
         if self.device == ():
             raise ValueError("device is an empty list: name at least one, or leave it out to have one chosen")
 
@@ -69,6 +77,7 @@ class Parts:
 
 def load(settings: LoadSettings) -> Parts:
     """Load a model; raises what `choose_device`, `choose_dtype`, `locate` and `read_checkpoint` raise."""
+    check_process()
     named = settings.device if isinstance(settings.device, tuple) else (settings.device,)
     devices = [choose_device(device) for device in named]
     dtypes = [choose_dtype(settings.dtype, device) for device in devices]
@@ -79,10 +88,11 @@ def load(settings: LoadSettings) -> Parts:
         local_files_only=settings.local_files_only,
         token=settings.token,
     )
-    checkpoint = read_checkpoint(located.folder)
-    if not checkpoint.tasks:
-        _report_missing_adapters(located)
-    tokenizer = TextTokenizer.from_folder(located.folder)
+    try:
+        checkpoint, tokenizer = read_checkpoint(located.folder), TextTokenizer.from_folder(located.folder)
+    except PermissionError as error:
+        raise PermissionError(f"{error.filename} cannot be read: give this user permission to") from error
+    _report_missing_adapters(located, checkpoint.tasks)
     if tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise CheckpointError(
             f"{located.folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model only {checkpoint.config.vocab_size}"
@@ -104,11 +114,12 @@ def _runner(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, se
     return Runner(transformer, bodies, device, dtype)
 
 
-def _report_missing_adapters(located: Located) -> None:
+def _report_missing_adapters(located: Located, tasks: Sequence[Task]) -> None:
     """A hub model without adapters is half a download (transformers fetches the base alone); a folder may be meant so."""
-    if located.commit:
+    if located.commit and not tasks:
         raise CheckpointError(
             f"the cached copy of {located.model_id} in {located.folder} has no task adapters: it was not downloaded by taskvec; "
             "connect once and load it with HF_HUB_OFFLINE unset and local_files_only=False"
         )
-    log.warning("%s has no task adapters: only task=None can be used", located.folder)
+    if missing := [task for task in Task if task not in tasks]:
+        log.warning("taskvec: %s has no adapter for %s; these tasks cannot be used", located.folder, ", ".join(missing))

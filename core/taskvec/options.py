@@ -75,6 +75,12 @@ def resolve(
     instruction = options.get("instruction")
     if not isinstance(instruction, str | None):
         raise TypeError(f"instruction is {type(instruction).__name__}: a str, or None for the task's own, was expected")
+    flags = {"normalize": options.get("normalize", True), "truncate": options.get("truncate", True)}
+    for name, value in flags.items():
+        check_flag(name, value)
+    usage = options.get("usage")
+    if not isinstance(usage, Usage | None):
+        raise TypeError(f"usage is {usage!r}: a Usage() or None was expected")
     progress = options.get("progress", False)
     if not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress is {progress!r}: True, False or a function of (done, total) was expected")
@@ -82,11 +88,16 @@ def resolve(
         task=task,
         dimensions=_dimensions(options.get("dimensions"), width),
         instruction=instruction if instruction is not None else instructions[task] if task else "",
-        normalize=options.get("normalize", True),
-        truncate=options.get("truncate", True),
+        **flags,
         progress=progress,
-        usage=options.get("usage") or Usage(),
+        usage=Usage() if usage is None else usage,
     )
+
+
+def check_flag(name: str, value: object) -> None:
+    """Anything but True or False is a TypeError: 'no' would count as yes."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}: True or False was expected")
 
 
 def _dimensions(dimensions: object, width: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from taskvec.blocks import blocks, map_ahead
+from taskvec.devices import check_process
 from taskvec.inputs import Item
 from taskvec.late_chunking import document_sequences
 from taskvec.options import Settings, Usage
@@ -82,6 +83,7 @@ class Pipeline:
     def _run(
         self, items: Iterable[Item], make: Callable[[list[Item]], Block], settings: Settings, total: int | None
     ) -> Iterator[Vectors]:
+        check_process()
         done = 0.0
         with reporting(settings.progress, total) as report:
             for block in map_ahead(make, self._blocks(items)):

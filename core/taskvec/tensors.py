@@ -21,11 +21,14 @@ class TensorFile:
     @classmethod
     def open(cls, path: Path) -> "TensorFile":
         """Read the header of `path`; raises CheckpointError if it is damaged."""
+        path.open("rb").close()  # safe_open calls a file it may not read missing
         try:
             with safe_open(str(path), framework="pt") as file:
                 shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise CheckpointError(f"{path} is damaged or incomplete ({error}); download it again") from None
+            raise CheckpointError(
+                f"{path} is damaged or incomplete ({error}); download it again (after git clone: git lfs pull)"
+            ) from None
         return cls(path, shapes, _stamp(path))
 
 

@@ -52,7 +52,9 @@ class TextTokenizer:
         if not path.is_file():
             raise CheckpointError(f"{folder} has no tokenizer.json; download the model again")
         try:
-            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise
         except Exception as error:  # the library raises a bare Exception for damaged files
             raise CheckpointError(f"{path} is damaged ({error}); download it again") from None
         return cls(tokenizer)

@@ -1,6 +1,7 @@
 """Whatever is wrong with a model folder is one clear error that names the part; loading needs hardly more than the weights."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -147,7 +148,7 @@ def test_a_folder_without_adapters_warns(copy: Path, caplog: pytest.LogCaptureFi
     for task in Task:
         shutil.rmtree(copy / task.adapter)
     encoder = Encoder.from_pretrained(copy, dtype="float32")
-    assert "has no task adapters" in caplog.text
+    assert "has no adapter for retrieval.query, retrieval.passage, separation" in caplog.text
     assert encoder.encode("a", task=None).shape == (64,)
 
 
@@ -210,6 +211,14 @@ def test_files_missing_damaged_or_cut_short(copy: Path) -> None:
     fails(copy, "config.json", "not valid JSON")
     (copy / "config.json").unlink()
     fails(copy, "not a model folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_files_that_may_not_be_read(copy: Path, name: str) -> None:
+    (copy / name).chmod(0)
+    with pytest.raises(PermissionError, match=f"{name} cannot be read: give this user permission"):
+        Encoder.from_pretrained(copy)
 
 
 def test_pickles_are_refused(copy: Path) -> None:

@@ -115,9 +115,18 @@ ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode(["a", None]), TypeError, "text 1 is NoneType, a str was expected"),
     (lambda e: e.encode(["a", b"b"]), TypeError, "text 1 is bytes"),
     (lambda e: e.encode([["a"]]), TypeError, "text 0 is list"),
-    (lambda e: e.encode(3), TypeError, "texts must be an iterable of str, got int"),
-    (lambda e: e.encode(b"abc"), TypeError, "texts must be an iterable of str, got bytes"),
+    (lambda e: e.encode(3), TypeError, "texts must be a str or a one-dimensional iterable of str in order, got int"),
+    (lambda e: e.encode(b"abc"), TypeError, "in order, got bytes"),
     (lambda e: e.encode(None), TypeError, "got NoneType"),
+    (lambda e: e.encode({"a": 1}), TypeError, "in order, got dict"),
+    (lambda e: e.encode({"a"}), TypeError, "in order, got set"),
+    (lambda e: e.encode(np.array([["a", "b"]])), TypeError, "one-dimensional iterable of str in order, got ndarray"),
+    (lambda e: e.encode(np.array("a")), TypeError, "got ndarray"),
+    (lambda e: e.encode("a", normalize="no"), TypeError, "normalize is 'no': True or False was expected"),
+    (lambda e: e.encode("a", truncate=None), TypeError, "truncate is None"),
+    (lambda e: e.encode("a", late_chunking="yes"), TypeError, "late_chunking is 'yes'"),
+    (lambda e: e.encode("a", usage={}), TypeError, r"usage is {}: a Usage\(\) or None"),
+    (lambda e: e.encode("a", usage=Usage), TypeError, "usage is <class"),
     (lambda e: e.encode(["a", "b\ud800c"]), ValueError, "text 1 has a lone surrogate at character 1.*replace"),
     (lambda e: e.encode(["a", ""], late_chunking=True), ValueError, "chunk 1 is empty: leave it out"),
     (lambda e: e.encode_chunks([["a"], ["b", ""]]), ValueError, "document 1, chunk 1 is empty"),
@@ -126,7 +135,7 @@ ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode_chunks(None), TypeError, "documents is NoneType, a list was expected"),
     (lambda e: e.encode_chunks([["a"], None]), TypeError, "document 1 is NoneType, a list was expected"),
     (lambda e: e.encode_spans(["a"], None), TypeError, "spans is NoneType, a list was expected"),
-    (lambda e: e.encode_spans(["a"], [None]), TypeError, "the spans of document 0 is NoneType, a list was expected"),
+    (lambda e: e.encode_spans(["a"], [None]), TypeError, r"spans\[0\] is NoneType, a list was expected"),
     (lambda e: e.encode("a", instruction=3), TypeError, "instruction is int: a str, or None for the task's own"),
     (lambda e: e.encode("a", progress="yes"), TypeError, "progress is 'yes': True, False or a function"),
     (lambda e: e.encode_spans("ab", [[(0, 1)]]), TypeError, r"texts is str, a list was expected: encode_spans\(\[text\], "),
@@ -172,6 +181,10 @@ LOAD_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"device": "cuda:7"}, ValueError, "device 'cuda:7' is not available: torch .* sees 1 cpu"),
     ({"max_batch_tokens": 0}, ValueError, "max_batch_tokens is 0, at least 1 is needed"),
     ({"max_bodies": 0}, ValueError, "max_bodies is 0"),
+    ({"max_batch_tokens": "x"}, TypeError, "max_batch_tokens is 'x': a whole number"),
+    ({"max_bodies": 1.5}, TypeError, "max_bodies is 1.5"),
+    ({"merge_adapters": "no"}, TypeError, "merge_adapters is 'no'"),
+    ({"revision": "v1"}, ValueError, "is a local folder, which has no revision 'v1'"),
     ({"devise": "cpu"}, TypeError, "unexpected keyword argument 'devise'"),
 ]
 
@@ -180,6 +193,12 @@ LOAD_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_load_errors(native: Path, options: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         Encoder.from_pretrained(native, **options)
+
+
+@pytest.mark.parametrize("model", ["", None, 3])
+def test_models_that_are_no_name(model: Any) -> None:
+    with pytest.raises(TypeError, match="a hub id like jinaai/jina-embeddings-v3-hf or a folder was expected"):
+        Encoder.from_pretrained(model)
 
 
 # Bodies
@@ -386,6 +405,45 @@ def test_keyboard_interrupt_leaves_nothing_hanging(short_folder: Path) -> None:
     assert done.stdout == "interrupted 32\n", done.stderr
     assert done.returncode == 0
     assert time.monotonic() - start < 30
+
+
+FORKED_SCRIPT = """
+import multiprocessing
+from taskvec import Encoder
+
+def use(_):
+    return attempt(lambda: encoder.encode("a").shape)
+
+def load(_):
+    return attempt(lambda: Encoder.from_pretrained({folder!r}, dtype="float32").encode("a").shape)
+
+def attempt(work):
+    try:
+        return work()
+    except RuntimeError as error:
+        return error.args[0]
+
+if __name__ == "__main__":
+    encoder = Encoder.from_pretrained({folder!r}, dtype="float32", device="cpu")
+    encoder.encode("a")
+    for method, function in (("fork", use), ("fork", load), ("spawn", load)):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(pool.apply_async(function, [None]).get(40))
+"""
+
+
+def test_a_fork_is_told_instead_of_hanging(short_folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED_SCRIPT.format(folder=str(short_folder)))
+    done = subprocess.run(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": "core"}, cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    used, loaded, spawned = done.stdout.splitlines()
+    for message in (used, loaded):
+        assert "was forked from" in message, done.stderr
+        assert "'spawn'" in message
+    assert spawned == "(32,)", done.stderr
 
 
 # Threads and async
