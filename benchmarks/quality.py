@@ -265,6 +265,11 @@ def widths(sizes: list[int], width: int) -> list[int]:
     return [size for size in sizes if size <= width] or [width]
 
 
+def short(model: str) -> str:
+    """The last two parts of a model's name or path."""
+    return "/".join(model.split("/")[-2:])
+
+
 def show(rows: list[Row]) -> None:
     """A table for each set, differences with their interval; a star where it does not hold zero."""
     for dataset in dict.fromkeys(row.dataset for row in rows):
@@ -275,7 +280,9 @@ def show(rows: list[Row]) -> None:
             star = "*" if row.low * row.high > 0 else ""
             change = f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]{star}" if row is not of_set[0] else ""
             values = (f"{row.metrics[metric]:.3f}" for metric in metrics)
-            table.add_row(row.model, row.tasks, "yes" if row.late else "no", row.precision, str(row.dimensions), *values, change)
+            table.add_row(
+                short(row.model), row.tasks, "yes" if row.late else "no", row.precision, str(row.dimensions), *values, change
+            )
         Console(width=160).print(table)
 
 
@@ -294,10 +301,13 @@ def draw(rows: list[Row], path: Path) -> None:
         for label in dict.fromkeys((row.model, row.tasks, row.late, row.precision) for row in of_set):
             line = [row for row in of_set if (row.model, row.tasks, row.late, row.precision) == label]
             line.sort(key=lambda row: row.dimensions)
-            text = f"{label[0]}, {label[1]}{', late' if label[2] else ''}, {label[3]}"
+            text = f"{short(label[0])}, {label[1]}{', late' if label[2] else ''}, {label[3]}"
             panel.plot([row.dimensions for row in line], [row.metrics[metric] for row in line], marker="o", label=text)
         panel.set(title=name, xlabel="dimensions", ylabel=metric, xscale="log")
-        panel.legend(fontsize=7)
+        sizes = sorted({row.dimensions for row in of_set})
+        panel.set_xticks(sizes, [str(size) for size in sizes])
+        panel.minorticks_off()
+        panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
