@@ -8,7 +8,7 @@ import torch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-# A CPU batch should fit its caches (measured best of 1024-8192), an accelerator's should fill the chip.
+# A CPU batch should fit its caches (512 to 4096 tokens measured alike, benchmarks/README.md), a GPU's should fill the chip.
 MAX_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 16384}
 
 

@@ -30,6 +30,11 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
+@pytest.fixture(scope="module")
+def reference(full: dict[str, Path]) -> Reference:
+    return Reference(full["native"])
+
+
 @pytest.mark.parametrize("layout", ["native", "original"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_peak_memory(full: dict[str, Path], layout: str, dtype: str) -> None:
@@ -42,15 +47,14 @@ def test_peak_memory(full: dict[str, Path], layout: str, dtype: str) -> None:
     assert ratio < 1.3
 
 
-def test_full_size_equals_transformers_and_peft(full: dict[str, Path]) -> None:
-    reference = Reference(full["native"])
+@pytest.mark.parametrize("task", [*Task, None])
+def test_full_size_equals_transformers_and_peft(full: dict[str, Path], reference: Reference, task: Task | None) -> None:
     texts = ["", "bread", words(30), words(200)]
-    for task in (Task.RETRIEVAL_QUERY, Task.TEXT_MATCHING, None):
-        expected = reference.encode(texts, task)
-        with Encoder.from_pretrained(full["original"], dtype="float32") as encoder:
+    expected = reference.encode(texts, task)
+    for folder in full.values():
+        with Encoder.from_pretrained(folder, dtype="float32") as encoder:
             assert_close(encoder.encode(texts, task=task), expected)
-        with Encoder.from_pretrained(full["original"], dtype="bfloat16") as half:
-            together = half.encode(texts, task=task)
-            assert cosines(together, expected).min() >= 0.999
-            alone = np.stack([half.encode(text, task=task) for text in texts])
-            assert cosines(together, alone).min() >= 0.9999
+    with Encoder.from_pretrained(full["original"], dtype="bfloat16") as half:
+        together = half.encode(texts, task=task)
+        assert cosines(together, expected).min() >= 0.999
+        assert cosines(together, np.stack([half.encode(text, task=task) for text in texts])).min() >= 0.9999

@@ -1,4 +1,4 @@
-"""Published values of the real weights (facts from transformers' and fastembed's own tests). Run: pytest -m hub.
+"""Published values of the real weights (facts from transformers' and fastembed's own tests). Run: make soak.
 
 Skipped with a reason where the weights cannot be loaded. TASKVEC_MODEL names another hub id or a folder.
 """
