@@ -1,10 +1,13 @@
-# Two commands need nothing but Python 3.11+ and make: `make test` and `make bench`. Each makes .venv from pinned constraints.
+# Two commands need nothing but Python 3.11+ and make: `make demo` and `make test`. Each makes .venv from pinned constraints.
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: test lint soak bench clean
+.PHONY: demo test lint soak bench clean
 .DELETE_ON_ERROR:
+
+demo: .venv/demo
+	$(BIN)/taskvec demo
 
 test: lint
 	$(BIN)/python -m pytest
@@ -21,9 +24,16 @@ soak: .venv/installed
 bench: .venv/bench
 	$(BIN)/python benchmarks/encode.py
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/created:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), f'taskvec needs Python 3.11 or newer, {sys.executable} is {sys.version}'"
 	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/demo: .venv/created pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[qdrant]"
+	touch $@
+
+.venv/installed: .venv/created pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 

@@ -9,7 +9,13 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = {"taskvec/encoder.py", "taskvec/py.typed", "taskvec_integrations/py.typed"}
+EXPECTED = {
+    "taskvec/encoder.py",
+    "taskvec/py.typed",
+    "taskvec/mini/model.safetensors",
+    "taskvec/mini/text_matching/adapter_model.safetensors",
+    "taskvec_integrations/py.typed",
+}
 
 USE = """
 import sys
@@ -28,6 +34,9 @@ for write in (write_native, write_original):
         query = encoder.encode_queries("why?", dimensions=16)
         assert documents.shape == (2, 16) and query.shape == (16,), (documents.shape, query.shape)
         assert taskvec.quantize(documents, "ubinary").shape == (2, 2)
+with taskvec.Encoder.from_pretrained("mini") as encoder:
+    documents = encoder.encode_documents(["Yeast makes bread rise.", "The moon pulls at the sea."])
+    assert (documents @ encoder.encode_queries("why are there tides?")).argmax() == 1
 for name in ("transformers", "peft", "pytest"):
     assert name not in sys.modules, name
 """
@@ -52,6 +61,10 @@ def main() -> None:
         run(python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel)
         script = USE.format(tests=str(ROOT / "tests"), folder=str(folder))
         run(python, "-W", "error", "-c", script, PYTHONPATH="", PYTHONSAFEPATH="1")
+        run(folder / "venv" / "bin" / "taskvec", "--version")
+        missing = subprocess.run([folder / "venv" / "bin" / "taskvec", "demo"], capture_output=True, text=True, check=False)
+        assert (missing.returncode, missing.stdout) == (1, ""), missing
+        assert "pip install 'taskvec[qdrant]'" in missing.stderr, missing.stderr
         print(f"smoke test of {wheel.name}: passed")
 
 

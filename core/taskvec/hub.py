@@ -20,6 +20,9 @@ from huggingface_hub.errors import (
 
 DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"
 
+MINI = "mini"
+"""The name of the small English model that comes with the package (its card is mini/README.md)."""
+
 # Everything a model needs and nothing that could run code or is another format (onnx, pickles).
 PATTERNS = ["*.json", "*.safetensors"]
 
@@ -45,11 +48,12 @@ def locate(
     local_files_only: bool = False,
     token: str | None = None,
 ) -> Located:
-    """Find a local folder or download a hub model; every failure is a built-in exception that says what to do."""
-    folder = Path(model).expanduser()
+    """Find the bundled model, a local folder or a hub model; every failure is a built-in exception that says what to do."""
+    folder = Path(__file__).parent / MINI if model == MINI else Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise ValueError(f"{model} is a local folder, which has no revision {revision!r}: leave revision out")
+            kind = "the bundled model" if model == MINI else "a local folder"
+            raise ValueError(f"{model} is {kind}, which has no revision {revision!r}: leave revision out")
         return Located(folder, model, None)
     if re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
         raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")

@@ -13,7 +13,7 @@ from taskvec.checkpoint import Checkpoint, read_checkpoint
 from taskvec.config import ModelConfig
 from taskvec.devices import MAX_BATCH_TOKENS, check_process, choose_device, choose_dtype
 from taskvec.errors import CheckpointError
-from taskvec.hub import DEFAULT_MODEL, Located, locate
+from taskvec.hub import DEFAULT_MODEL, MINI, Located, locate
 from taskvec.model import Transformer
 from taskvec.options import check_flag
 from taskvec.runner import Runner
@@ -44,7 +44,8 @@ class LoadSettings:
         if not isinstance(self.model, str | Path) or not str(self.model):
             raise TypeError(f"model is {self.model!r}: a hub id like {DEFAULT_MODEL} or a folder was expected")
         folder = Path(self.model).expanduser()
-        if isinstance(self.model, Path) or folder.is_dir():  # absolute: pickles may be read in another working directory
+        # Absolute, because pickles may be read in another working directory.
+        if isinstance(self.model, Path) or (folder.is_dir() and self.model != MINI):
             object.__setattr__(self, "model", str(folder.absolute()))
         if isinstance(self.device, list):  # hashable, so that equal settings share an encoder
             object.__setattr__(self, "device", tuple(self.device))
