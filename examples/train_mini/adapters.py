@@ -1,0 +1,193 @@
+"""Stage 2: what each adapter is taught, as the loss of one batch.
+
+The frozen network is a copy of the teacher; an adapter moves it towards its task by contrast (what belongs together against
+everything else in the batch) and is held near the teacher so that it does not forget what it never sees here.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from batches import GROUP, Chunked, Texts, chunks, sentences, words_of
+from corpus import Document, Section
+from losses import DIMENSIONS, TEMPERATURE, imitate, rank_alike, unit
+from model import Item, Parameters, Student, Teacher
+from torch import Tensor
+
+from taskvec import Task
+
+Loss = Callable[[random.Random], Tensor]
+QUERY, PASSAGE = Task.RETRIEVAL_QUERY, Task.RETRIEVAL_PASSAGE
+
+
+def contrast(left: Tensor, right: Tensor, positives: Tensor, ignored: Tensor) -> Tensor:
+    """InfoNCE at every width; row i of `left` belongs to the columns where `positives`, `ignored` ones count as neither."""
+    loss = left.new_zeros(())
+    for dimensions in DIMENSIONS:
+        scores = unit(left, dimensions) @ unit(right, dimensions).T / TEMPERATURE
+        scores = scores.masked_fill(ignored & ~positives, float("-inf"))
+        share = (scores.logsumexp(1, keepdim=True) - scores).masked_fill(~positives, 0.0)
+        loss = loss + (share.sum(1) / positives.sum(1).clamp(min=1)).mean()
+    return loss / len(DIMENSIONS)
+
+
+class Lessons:
+    """The losses of all adapters over one corpus."""
+
+    def __init__(self, student: Student, teacher: Teacher, texts: Texts, documents: Sequence[Document]) -> None:
+        self._student, self._teacher, self._texts = student, teacher, texts
+        self._articles = [document for document in documents if document.source == "articles"]
+        faqs = ("anarchism", "debian-faq")
+        self._answers = [
+            section
+            for document in documents
+            if document.source in faqs
+            for section in document.sections
+            if section.heading.endswith("?")
+        ]
+        labelled: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for document in documents:
+            if document.label:
+                labelled[document.source][document.label] += [section.text for section in document.sections[:1]]
+        common = {
+            source: {label: values for label, values in labels.items() if len(values) >= 40}
+            for source, labels in labelled.items()
+        }
+        self._labelled = {source: labels for source, labels in common.items() if len(labels) >= 4}
+        self._long = [d for d in documents if len(d.sections) >= 4 and d.source not in ("wordnet", "git", "articles")]
+
+    def retrieval(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
+        """Questions find their passages: among passages of the same article, among chunks of one long text, in dictionaries."""
+        kind = rng.random()
+        if kind < 0.15:
+            return self._articles_apart(rng, query, passage)
+        if kind < 0.45:
+            return self._articles_joined(rng, query, passage)
+        if kind < 0.65:
+            return self._long_texts(rng, query, passage)
+        pairs = self._texts.paired(rng, 3)
+        for section in rng.sample(self._answers, 12):
+            pairs.append((section.heading, " ".join(chunks(section.text, 800)[:1])))
+        left, right = ([pair[side] for pair in pairs] for side in (0, 1))
+        return self._search(
+            query, passage, left, [Item.whole(text) for text in right], right, torch.eye(len(pairs), dtype=torch.bool)
+        )
+
+    def _articles_apart(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
+        sections = [section for article in rng.sample(self._articles, 10) for section in article.sections]
+        questions = [rng.choice(section.questions) for section in sections]
+        texts = [section.text for section in sections]
+        return self._search(
+            query, passage, questions, [Item.whole(text) for text in texts], texts, torch.eye(len(texts), dtype=torch.bool)
+        )
+
+    def _articles_joined(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
+        """Articles alone or several in one text, in paragraphs or sentences; a question belongs to one chunk of its paragraph.
+
+        Which one, the teacher says, reading each chunk under the article's title.
+        """
+        articles = rng.sample(self._articles, 10)
+        size = rng.choice((150, 350, 2000))
+        documents: list[Chunked] = []
+        owners: list[Section] = []
+        while articles:
+            together = [articles.pop() for _ in range(min(len(articles), rng.choice((1, 1, 2, 5))))]
+            document, found = _join_articles(together, size)
+            documents.append(document)
+            owners += found
+        meanings = [meaning for document in documents for meaning in document.meanings]
+        asked = [(rng.choice(section.questions), section) for section in _unique(owners)]
+        questions = [question for question, _ in asked]
+        mine = torch.tensor([[owner is section for owner in owners] for _, section in asked])
+        likeness = self._teacher(questions) @ self._teacher(meanings).T
+        best = torch.where(mine, likeness, -1.0).argmax(1)
+        positives = F.one_hot(best, len(owners)).bool()
+        items = [document.item for document in documents]
+        return self._search(query, passage, questions, items, meanings, positives, mine)
+
+    def _long_texts(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
+        """Long documents of any source: a heading and a few words from a chunk find that chunk."""
+        documents = self._texts.chunked(rng)
+        meanings = [meaning for document in documents for meaning in document.meanings]
+        asked = rng.sample(range(len(meanings)), min(40, len(meanings)))
+        questions = [words_of(meanings[number], rng) for number in asked]
+        positives = F.one_hot(torch.tensor(asked), len(meanings)).bool()
+        return self._search(query, passage, questions, [document.item for document in documents], meanings, positives)
+
+    def _search(
+        self,
+        query: Parameters,
+        passage: Parameters,
+        questions: list[str],
+        items: list[Item],
+        meanings: list[str],
+        positives: Tensor,
+        related: Tensor | None = None,
+    ) -> Tensor:
+        left = self._student.vectors([Item.whole(text) for text in questions], query, QUERY.instruction)
+        right = self._student.vectors(items, passage, PASSAGE.instruction)
+        wanted_left, wanted = self._teacher(questions), self._teacher(meanings)
+        # Passages that say nearly the same as the right one are no mistakes.
+        ignored = positives.float() @ (wanted @ wanted.T) > 0.9
+        if related is not None:
+            ignored |= related
+        near = (1 - (unit(right) * wanted).sum(1)).mean() + (1 - (unit(left) * wanted_left).sum(1)).mean()
+        return contrast(left, right, positives, ignored) + 0.5 * rank_alike(left, right, wanted_left, wanted) + near
+
+    def text_matching(self, rng: random.Random, lora: Parameters) -> Tensor:
+        """Short texts, near ones among them: the teacher's similarities, at every width."""
+        texts = []
+        for section in rng.sample(self._texts.sections, 48):
+            parts = [part for part in sentences(section.text) if 12 < len(part) < 250]
+            texts += [section.heading] * (len(section.heading) > 12) + rng.sample(parts, min(3, len(parts)))
+        for article in rng.sample(self._articles, 6):
+            section = rng.choice(article.sections)
+            texts += [*section.questions, *rng.sample(sentences(section.text), 2)]
+        vectors, wanted = self._student.vectors([Item.whole(text) for text in texts], lora), self._teacher(texts)
+        return imitate(vectors, wanted) + rank_alike(vectors, vectors, wanted, wanted)
+
+    def classification(self, rng: random.Random, lora: Parameters) -> Tensor:
+        """Texts of one label together: Debian's sections, WordNet's lexicographer files, the domains of a dictionary."""
+        labels = self._labelled[rng.choice(sorted(self._labelled))]
+        names = rng.sample(sorted(labels), min(len(labels), GROUP))
+        return self._grouped(lora, [rng.sample(labels[name], 6) for name in names])
+
+    def separation(self, rng: random.Random, lora: Parameters) -> Tensor:
+        """Passages of one document, or of one label, together, away from the others."""
+        if rng.random() < 0.3:
+            return self.classification(rng, lora)
+        groups = [[section.text for section in article.sections] for article in rng.sample(self._articles, 12)]
+        for document in rng.sample(self._long, 12):
+            parts = [part for section in document.sections[:40] for part in chunks(section.text, 600)]
+            groups.append(rng.sample(parts, min(5, len(parts))))
+        return self._grouped(lora, groups)
+
+    def _grouped(self, lora: Parameters, groups: list[list[str]]) -> Tensor:
+        texts = [text[:400] for group in groups for text in group]
+        owners = torch.tensor([number for number, group in enumerate(groups) for _ in group])
+        vectors, wanted = self._student.vectors([Item.whole(text) for text in texts], lora), self._teacher(texts)
+        itself = torch.eye(len(texts), dtype=torch.bool)
+        together = (owners[:, None] == owners) & ~itself
+        near = (1 - (unit(vectors) * wanted).sum(1)).mean()
+        return contrast(vectors, vectors, together, itself) + 2 * near
+
+
+def _unique(sections: Sequence[Section]) -> list[Section]:
+    return list({id(section): section for section in sections}.values())
+
+
+def _join_articles(articles: Sequence[Document], size: int) -> tuple[Chunked, list[Section]]:
+    """Articles as one text in chunks of at most `size` characters, and the paragraph each chunk is from."""
+    text = ""
+    spans, meanings, owners = [], [], []
+    for article in articles:
+        for section in article.sections:
+            for part in chunks(section.text, size):
+                text += " " if text else ""
+                spans.append((len(text), len(text) + len(part)))
+                meanings.append(f"{section.heading}: {part}")
+                owners.append(section)
+                text += part
+    return Chunked(Item(text, spans), meanings), owners

