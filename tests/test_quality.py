@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import quality  # noqa: E402
+import topics  # noqa: E402
 
 SQUAD = {
     "data": [
@@ -137,3 +138,45 @@ def test_misuse_is_explained(arguments: list[str], message: str, native: Path, s
     done = run("--model", str(native), *(str(squad) if part == "SQUAD" else part for part in arguments))
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+@dataclass(frozen=True)
+class ByWord:
+    """A vector for each text that says which of two words it has; `sharp` models see it, others see noise."""
+
+    sharp: bool
+
+    def texts(self, texts: list[str], task: str | None) -> np.ndarray:
+        noise = np.random.default_rng(0).normal(size=(len(texts), 8)).astype(np.float32)
+        if self.sharp and task is not None:
+            noise[:, 0] += [9 if "bread" in text else -9 for text in texts]
+        return noise
+
+    def chunks(self, documents: list[list[str]], task: str | None, late: bool) -> np.ndarray:
+        return self.texts([chunk for chunks in documents for chunk in chunks], task)
+
+
+def test_topics_reward_what_tells_documents_apart() -> None:
+    documents = [[f"{word} {i}" for i in range(10)] for word in ("bread", "snow", "bread", "snow")]
+    questions = [chunk for chunks in documents for chunk in chunks]
+    dataset = quality.RetrievalSet("words", documents, questions, [{i: 1} for i in range(40)])
+    for kind, measure, interval in (
+        ("V-measure", topics.clustering, topics.of_all),
+        ("accuracy", topics.classification, topics.of_mean),
+    ):
+        rows = topics.evaluate(kind, measure(dataset, {"sharp": ByWord(True)}, ["none", "separation"], []), interval)
+        bare, adapted = (row.metrics[kind] for row in rows)
+        assert adapted > bare + 0.1
+        assert rows[1].difference == pytest.approx(adapted - bare)
+        assert rows[1].low <= rows[1].difference <= rows[1].high
+
+
+def test_python_faq_becomes_a_beir_folder(tmp_path: Path) -> None:
+    answer = "Because <em>indentation</em> is clear. " * 5
+    page = f"<h1>Design</h1><p>Contents</p><h2><a>Why indent?</a><a>¶</a></h2><p>{answer}</p><h2>Notes</h2>x"
+    (tmp_path / "design.html").write_text(page)
+    command = [sys.executable, str(ROOT / "benchmarks" / "python_faq.py"), str(tmp_path), str(tmp_path / "faq")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    dataset = quality.RetrievalSet.read(tmp_path / "faq")
+    assert dataset.queries == ["Why indent?"]
+    assert dataset.documents[0][0].startswith("Because indentation is clear.")
