@@ -159,7 +159,7 @@ class Lessons:
         if rng.random() < 0.3:
             return self.classification(rng, lora)
         groups = [[section.text for section in article.sections] for article in rng.sample(self._articles, 12)]
-        for document in rng.sample(self._long, 12):
+        for document in rng.sample(self._long, min(12, len(self._long))):
             parts = [part for section in document.sections[:40] for part in chunks(section.text, 600)]
             groups.append(rng.sample(parts, min(5, len(parts))))
         return self._grouped(lora, groups)
