@@ -12,8 +12,9 @@ from torch import Tensor
 
 from taskvec.checkpoint import Checkpoint
 from taskvec.layout import QKV, TOKEN_TYPES, WORDS
+from taskvec.linear import Linear, LinearLike, choose_linear
 from taskvec.lora import LowRank
-from taskvec.model import Body, Embeddings, Layer, Linear, Norm
+from taskvec.model import Body, Embeddings, Layer, Norm
 from taskvec.tasks import Task
 
 Modules = tuple[str, ...]
@@ -75,6 +76,10 @@ class BodyBuilder:
         self._device = device
         self._dtype = dtype
         self._merge = merge
+        self._make_linear = choose_linear(device, dtype)
+        # Where layers keep a copy in an order of their own, all are merged in one place, which spares the heap many holes.
+        largest = max(checkpoint.config.intermediate, 3 * checkpoint.config.width) * checkpoint.config.width
+        self._scratch = None if self._make_linear is Linear else torch.empty(largest, dtype=dtype)
         self._plain: dict[Modules, Tensor] = {}
         self._words = self._weight((WORDS,), {}, dtype)
         self._vectors = {
@@ -107,21 +112,26 @@ class BodyBuilder:
     def _norm(self, name: str) -> Norm:
         return Norm(self._vectors[f"{name}.weight"], self._vectors[f"{name}.bias"], self._checkpoint.config.layer_norm_eps)
 
-    def _linear(self, modules: Modules, updates: Updates) -> Linear:
+    def _linear(self, modules: Modules, updates: Updates) -> LinearLike:
         """One Linear for modules that read the same input (query, key and value), their rows one below the other."""
         biases = [self._vectors[f"{module}.bias"] for module in modules]
         bias = torch.cat(biases) if len(biases) > 1 else biases[0]
         if self._merge:
-            return Linear(self._weight(modules, updates, self._dtype), bias)
+            return self._make_linear(self._weight(modules, updates, self._dtype, self._scratch), bias)
         if modules not in self._plain:
             self._plain[modules] = self._weight(modules, {}, self._dtype)
         return Linear(self._plain[modules], bias, self._factors(modules, updates, self._dtype))
 
-    def _weight(self, modules: Modules, updates: Updates, dtype: torch.dtype) -> Tensor:
-        """Weights of modules, rows stacked, each with its update added in float32 before the cast to `dtype`."""
+    def _weight(self, modules: Modules, updates: Updates, dtype: torch.dtype, scratch: Tensor | None = None) -> Tensor:
+        """Weights of modules, rows stacked, each with its update added in float32 before the cast to `dtype`.
+
+        `scratch`, of that dtype and large enough, is where the result is put; None makes a new tensor.
+        """
         refs = [self._checkpoint.weights[f"{module}.weight"] for module in modules]
-        columns = refs[0].shape[1]
-        out = torch.empty(sum(ref.shape[0] for ref in refs), columns, dtype=dtype, device=self._device)
+        rows, columns = sum(ref.shape[0] for ref in refs), refs[0].shape[1]
+        if scratch is None:
+            scratch = torch.empty(rows * columns, dtype=dtype, device=self._device)
+        out = scratch[: rows * columns].view(rows, columns)
         end = 0
         for module, ref in zip(modules, refs, strict=True):
             factors = self._factors((module,), updates, torch.float32)

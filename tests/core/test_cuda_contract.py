@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from taskvec import attention, model
 from taskvec.config import ModelConfig
+from taskvec.linear import Linear
 from taskvec.packing import Batch, PackedTensors, Pool, TokenSequence
 from taskvec.pooling import mean_pool
 
@@ -43,8 +44,8 @@ def body(dtype: torch.dtype, adapted: bool) -> model.Body:
     def tensor(*shape: int, dtype: torch.dtype = dtype) -> Tensor:
         return torch.empty(*shape, dtype=dtype, device=CUDA)
 
-    def linear(rows: int, columns: int) -> model.Linear:
-        return model.Linear(tensor(rows, columns), tensor(rows), (tensor(rows, 4), tensor(4, columns)) if adapted else None)
+    def linear(rows: int, columns: int) -> Linear:
+        return Linear(tensor(rows, columns), tensor(rows), (tensor(rows, 4), tensor(4, columns)) if adapted else None)
 
     width, inner = CONFIG.width, CONFIG.intermediate
     norm = model.Norm(tensor(width), tensor(width), CONFIG.layer_norm_eps)

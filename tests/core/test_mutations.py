@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference import Reference, assert_faithful
-from taskvec import Encoder, Task, adapters, lora, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec import Encoder, Task, adapters, linear, lora, model, packing, pipeline, pooling, runner, tokenizer
 
 Patch = pytest.MonkeyPatch
 
@@ -42,6 +42,7 @@ def scale_forgotten(patch: Patch) -> None:
 def interleaved_rope(patch: Patch) -> None:
     def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         first, second = x[..., ::2], x[..., 1::2]
+        cos = cos[..., : sin.shape[-1]]
         return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
 
     patch.setattr(model, "rotate", rotate)
@@ -115,8 +116,13 @@ def input_order_lost(patch: Patch) -> None:
 
 
 def tanh_gelu(patch: Patch) -> None:
-    right = F.gelu
-    patch.setattr(model.F, "gelu", lambda x: right(x, approximate="tanh"))
+    for kind in (linear.Linear, linear.PackedLinear):
+        patch.setattr(kind, "gelu", lambda self, x: F.gelu(self(x), approximate="tanh"))
+
+
+def residual_forgotten(patch: Patch) -> None:
+    for kind in (linear.Linear, linear.PackedLinear):
+        patch.setattr(kind, "add", lambda self, x, residual: self(x))
 
 
 MUTATIONS = [
@@ -136,6 +142,7 @@ MUTATIONS = [
     attention_leaks,
     input_order_lost,
     tanh_gelu,
+    residual_forgotten,
 ]
 
 
