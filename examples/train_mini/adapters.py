@@ -5,13 +5,12 @@ everything else in the batch) and is held near the teacher so that it does not f
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from batches import GROUP, Chunked, Texts, chunks, sentences, words_of
-from corpus import Document, Section
+from batches import GROUP, Chunked, Texts, chunks, join_articles, sentences, words_of
+from corpus import Document, Section, labelled
 from losses import DIMENSIONS, TEMPERATURE, imitate, rank_alike, unit
 from model import Item, Parameters, Student, Teacher
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch import Tensor
 from taskvec import Task
 
 Loss = Callable[[random.Random], Tensor]
+SHARED = 12  # texts that a label needs to be learned from
 QUERY, PASSAGE = Task.RETRIEVAL_QUERY, Task.RETRIEVAL_PASSAGE
 
 
@@ -38,7 +38,7 @@ class Lessons:
 
     def __init__(self, student: Student, teacher: Teacher, texts: Texts, documents: Sequence[Document]) -> None:
         self._student, self._teacher, self._texts = student, teacher, texts
-        self._articles = [document for document in documents if document.source == "articles"]
+        self._articles = texts.articles
         faqs = ("anarchism", "debian-faq")
         self._answers = [
             section
@@ -47,25 +47,20 @@ class Lessons:
             for section in document.sections
             if section.heading.endswith("?")
         ]
-        labelled: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for document in documents:
-            if document.label:
-                labelled[document.source][document.label] += [section.text for section in document.sections[:1]]
-        common = {
-            source: {label: values for label, values in labels.items() if len(values) >= 40}
-            for source, labels in labelled.items()
-        }
-        self._labelled = {source: labels for source, labels in common.items() if len(labels) >= 4}
+        ways = labelled(documents).values()
+        shared = [[texts for texts in labels.values() if len(texts) >= SHARED] for labels in ways]
+        self._labelled = [groups for groups in shared if len(groups) >= 4]
+        self._label_weights = [len(groups) ** 0.5 for groups in self._labelled]
         self._long = [d for d in documents if len(d.sections) >= 4 and d.source not in ("wordnet", "git", "articles")]
 
     def retrieval(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
         """Questions find their passages: among passages of the same article, among chunks of one long text, in dictionaries."""
         kind = rng.random()
-        if kind < 0.15:
+        if kind < 0.3:
             return self._articles_apart(rng, query, passage)
-        if kind < 0.45:
+        if kind < 0.55:
             return self._articles_joined(rng, query, passage)
-        if kind < 0.65:
+        if kind < 0.7:
             return self._long_texts(rng, query, passage)
         pairs = self._texts.paired(rng, 3)
         for section in rng.sample(self._answers, 12):
@@ -76,9 +71,7 @@ class Lessons:
         )
 
     def _articles_apart(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
-        sections = [section for article in rng.sample(self._articles, 10) for section in article.sections]
-        questions = [rng.choice(section.questions) for section in sections]
-        texts = [section.text for section in sections]
+        questions, texts = map(list, zip(*self._texts.asked(rng, 10), strict=True))
         return self._search(
             query, passage, questions, [Item.whole(text) for text in texts], texts, torch.eye(len(texts), dtype=torch.bool)
         )
@@ -94,7 +87,7 @@ class Lessons:
         owners: list[Section] = []
         while articles:
             together = [articles.pop() for _ in range(min(len(articles), rng.choice((1, 1, 2, 5))))]
-            document, found = _join_articles(together, size)
+            document, found = join_articles(together, size)
             documents.append(document)
             owners += found
         meanings = [meaning for document in documents for meaning in document.meanings]
@@ -111,8 +104,13 @@ class Lessons:
         """Long documents of any source: a heading and a few words from a chunk find that chunk."""
         documents = self._texts.chunked(rng)
         meanings = [meaning for document in documents for meaning in document.meanings]
-        asked = rng.sample(range(len(meanings)), min(40, len(meanings)))
-        questions = [words_of(meanings[number], rng) for number in asked]
+        parts = [
+            (heading, document.item.text[slice(*span)])
+            for document in documents
+            for heading, span in zip(document.headings, document.item.spans, strict=True)
+        ]
+        asked = rng.sample(range(len(parts)), min(40, len(parts)))
+        questions = [words_of(*parts[number], rng) for number in asked]
         positives = F.one_hot(torch.tensor(asked), len(meanings)).bool()
         return self._search(query, passage, questions, [document.item for document in documents], meanings, positives)
 
@@ -136,6 +134,24 @@ class Lessons:
         near = (1 - (unit(right) * wanted).sum(1)).mean() + (1 - (unit(left) * wanted_left).sum(1)).mean()
         return contrast(left, right, positives, ignored) + 0.5 * rank_alike(left, right, wanted_left, wanted) + near
 
+    def late(self, rng: random.Random, query: Parameters, passage: Parameters, before: Parameters) -> Tensor:
+        """Paragraphs mean in their article what they mean alone (by the adapter `before` this); short chunks learn on."""
+        if rng.random() < 0.4:
+            return self._articles_joined(rng, query, passage)
+        articles = rng.sample(self._articles, 5)
+        sections = [section for article in articles for section in article]
+        alone = [Item.whole(section.text) for section in sections]
+        with torch.no_grad():
+            wanted = unit(self._student.vectors(alone, before, PASSAGE.instruction))
+            questions = [Item.whole(rng.choice(section.questions)) for section in sections]
+            left = self._student.vectors(questions, query, QUERY.instruction)
+        own = torch.eye(len(sections), dtype=torch.bool)
+        loss = wanted.new_zeros(())
+        for items in (alone, [join_articles([article], 2000)[0].item for article in articles]):
+            right = self._student.vectors(items, passage, PASSAGE.instruction)
+            loss = loss + 2 * imitate(right, wanted) + 0.5 * contrast(left, right, own, torch.zeros_like(own))
+        return loss
+
     def text_matching(self, rng: random.Random, lora: Parameters) -> Tensor:
         """Short texts, near ones among them: the teacher's similarities, at every width."""
         texts = []
@@ -143,29 +159,28 @@ class Lessons:
             parts = [part for part in sentences(section.text) if 12 < len(part) < 250]
             texts += [section.heading] * (len(section.heading) > 12) + rng.sample(parts, min(3, len(parts)))
         for article in rng.sample(self._articles, 6):
-            section = rng.choice(article.sections)
+            section = rng.choice(article)
             texts += [*section.questions, *rng.sample(sentences(section.text), 2)]
         vectors, wanted = self._student.vectors([Item.whole(text) for text in texts], lora), self._teacher(texts)
         return imitate(vectors, wanted) + rank_alike(vectors, vectors, wanted, wanted)
 
     def classification(self, rng: random.Random, lora: Parameters) -> Tensor:
-        """Texts of one label together: Debian's sections, WordNet's lexicographer files, the domains of a dictionary."""
-        labels = self._labelled[rng.choice(sorted(self._labelled))]
-        names = rng.sample(sorted(labels), min(len(labels), GROUP))
-        return self._grouped(lora, [rng.sample(labels[name], 6) for name in names])
+        """Texts of one label together, under one way to classify: Debian's sections, a question's subject, a writer's mood."""
+        (groups,) = rng.choices(self._labelled, self._label_weights)
+        return self._grouped(lora, [rng.sample(texts, 6) for texts in rng.sample(groups, min(len(groups), GROUP))])
 
     def separation(self, rng: random.Random, lora: Parameters) -> Tensor:
         """Passages of one document, or of one label, together, away from the others."""
         if rng.random() < 0.3:
             return self.classification(rng, lora)
-        groups = [[section.text for section in article.sections] for article in rng.sample(self._articles, 12)]
+        groups = [[section.text for section in article] for article in rng.sample(self._articles, 12)]
         for document in rng.sample(self._long, min(12, len(self._long))):
             parts = [part for section in document.sections[:40] for part in chunks(section.text, 600)]
             groups.append(rng.sample(parts, min(5, len(parts))))
         return self._grouped(lora, groups)
 
     def _grouped(self, lora: Parameters, groups: list[list[str]]) -> Tensor:
-        texts = [text[:400] for group in groups for text in group]
+        texts = [text[:600] for group in groups for text in group]
         owners = torch.tensor([number for number, group in enumerate(groups) for _ in group])
         vectors, wanted = self._student.vectors([Item.whole(text) for text in texts], lora), self._teacher(texts)
         itself = torch.eye(len(texts), dtype=torch.bool)
@@ -176,18 +191,3 @@ class Lessons:
 
 def _unique(sections: Sequence[Section]) -> list[Section]:
     return list({id(section): section for section in sections}.values())
-
-
-def _join_articles(articles: Sequence[Document], size: int) -> tuple[Chunked, list[Section]]:
-    """Articles as one text in chunks of at most `size` characters, and the paragraph each chunk is from."""
-    text = ""
-    spans, meanings, owners = [], [], []
-    for article in articles:
-        for section in article.sections:
-            for part in chunks(section.text, size):
-                text += " " if text else ""
-                spans.append((len(text), len(text) + len(part)))
-                meanings.append(f"{section.heading}: {part}")
-                owners.append(section)
-                text += part
-    return Chunked(Item(text, spans), meanings), owners

@@ -5,7 +5,6 @@
 
 import random
 import re
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,23 @@ LONGEST = 900  # characters of a text on its own: about 200 tokens, within what 
 # Characters of the long documents: about 256 to 7700 tokens.
 SIZES = (1100, 2200, 4500, 9000, 18000, 34000)
 SHARES = (25, 25, 25, 15, 7, 3)
-PIECE_BUDGET = 27000  # characters of a batch of long documents (about 6000 tokens), unless one alone is longer
+PIECE_BUDGET = 11000  # characters of a batch of long documents (about 2500 tokens), unless one alone is longer
+CHUNKS = (120, 250, 500, 900)  # characters of a chunk at most
+ENOUGH = 400  # characters that need no heading
 
 
 @dataclass(frozen=True)
 class Chunked:
-    """A document with the spans of its chunks, and for each chunk the text whose meaning its vector should have."""
+    """A document with the spans of its chunks; for each the text whose meaning its vector should have, and its heading."""
 
     item: Item
     meanings: list[str]
+    headings: list[str]
+
+    @classmethod
+    def whole(cls, text: str) -> "Chunked":
+        """A text that is one chunk."""
+        return cls(Item.whole(text), [text], [""])
 
 
 def sentences(text: str) -> list[str]:
@@ -60,8 +67,8 @@ class Texts:
     """The corpus as texts of a length, as pairs and as documents."""
 
     def __init__(self, documents: Sequence[Document], tokenizer: TextTokenizer) -> None:
-        self.sections = [section for document in documents for section in document.sections]
-        self.documents = documents
+        self.articles = [document.sections for document in documents if document.source == "articles"]
+        self.sections = [section for document in documents for section in document.sections if section.heading]
         texts = [chunk for section in self.sections for chunk in chunks(section.text, LONGEST)]
         texts += [sentence for section in self.sections[::4] for sentence in sentences(section.text)[:3]]
         texts += [section.heading for section in self.sections[::4]]
@@ -69,15 +76,16 @@ class Texts:
         self.pairs = by_length([pair.text[:LONGEST] for pair in self.sections], tokenizer, values=self.sections)
         by_source: dict[str, list[Section]] = defaultdict(list)
         for document in documents:
-            by_source[document.source] += document.sections
+            if document.sections[0].heading:
+                by_source[document.source] += document.sections
         self.sources = list(by_source.values())
         self.weights = [sum(len(section.text) for section in sections) ** 0.5 for sections in self.sources]
 
-    def alone(self, rng: random.Random, groups: int = 8) -> list[str]:
+    def alone(self, rng: random.Random, groups: int = 3) -> list[str]:
         """Groups of texts of equal length, short and long ones alike."""
         return draw(rng, self.texts, groups)
 
-    def paired(self, rng: random.Random, groups: int = 5) -> list[tuple[str, str]]:
+    def paired(self, rng: random.Random, groups: int = 3) -> list[tuple[str, str]]:
         """Something short that asks for a text, and the text: its heading, a sentence, a few of its words."""
         out = []
         for section in draw(rng, self.pairs, groups):
@@ -90,49 +98,77 @@ class Texts:
                 left = parts.pop(rng.randrange(len(parts)))
                 text = " ".join(parts)
             else:
-                left = words_of(f"{section.heading}: {rng.choice(parts)}", rng)
+                left = words_of(section.heading, rng.choice(parts), rng)
             out.append((left, text))
         return out
 
+    def asked(self, rng: random.Random, articles: int = 5) -> list[tuple[str, str]]:
+        """Paragraphs of a few articles and a question that each answers."""
+        sections = [section for article in rng.sample(self.articles, articles) for section in article]
+        return [(rng.choice(section.questions), section.text) for section in sections]
+
     def chunked(self, rng: random.Random) -> list[Chunked]:
-        """Documents of one or many sections, cut in chunks whose meaning includes the heading they stand under."""
+        """Documents of one or many sections, cut in chunks, or not cut at all."""
         out: list[Chunked] = []
         size = rng.choices(SIZES, SHARES)[0]
         while sum(len(chunked.item.text) for chunked in out) + size <= max(PIECE_BUDGET, size):
+            if rng.random() < 0.2:
+                out.append(join_articles(rng.sample(self.articles, -(-size // 4500)), rng.choice(CHUNKS))[0])
+                continue
             (sections,) = rng.choices(self.sources, self.weights)
             first = rng.randrange(len(sections))
-            out.append(join(sections[first : first + 400], size, rng))
+            document = join(sections[first : first + 400], size, rng)
+            out.append(Chunked.whole(document.item.text) if size < 9000 and rng.random() < 0.2 else document)
         return out
 
 
 def join(sections: Iterable[Section], size: int, rng: random.Random) -> Chunked:
     """Sections under their headings as one text of at most `size` characters, in chunks of one to a few sentences."""
     text = ""
-    spans, meanings = [], []
+    spans, meanings, headings = [], [], []
     for section in sections:
-        parts = chunks(section.text, rng.choice((120, 250, 500, 900)))
+        parts = chunks(section.text, rng.choice(CHUNKS))
         for number, part in enumerate(parts):
             if len(text) + len(part) + len(section.heading) + 3 > size and spans:
-                return Chunked(Item(text, spans), meanings)
-            meaning = f"{section.heading}: {part}"
-            added = meaning if number == 0 else part
+                return Chunked(Item(text, spans), meanings, headings)
+            added = f"{section.heading}: {part}" if number == 0 else part
             text += "\n" if text and number == 0 else " " if text else ""
             spans.append((len(text), len(text) + len(added)))
-            meanings.append(meaning)
+            meanings.append(meaning(section.heading, part))
+            headings.append(section.heading)
             text += added
-    return Chunked(Item(text, spans), meanings)
+    return Chunked(Item(text, spans), meanings, headings)
 
 
-def words_of(meaning: str, rng: random.Random) -> str:
-    """A heading and six neighbouring words of the text after it."""
-    heading, _, text = meaning.partition(": ")
+def join_articles(articles: Sequence[Sequence[Section]], size: int) -> tuple[Chunked, list[Section]]:
+    """Articles as one text without headings, in chunks of at most `size` characters, and the paragraph each chunk is from."""
+    text = ""
+    spans, meanings, owners = [], [], []
+    for article in articles:
+        for section in article:
+            for part in chunks(section.text, size):
+                text += " " if text else ""
+                spans.append((len(text), len(text) + len(part)))
+                meanings.append(meaning(section.heading, part))
+                owners.append(section)
+                text += part
+    return Chunked(Item(text, spans), meanings, [owner.heading for owner in owners]), owners
+
+
+def meaning(heading: str, part: str) -> str:
+    """The text whose meaning a chunk should have: a short one needs its heading, a long one speaks for itself."""
+    return part if len(part) > ENOUGH else f"{heading}: {part}"
+
+
+def words_of(heading: str, text: str, rng: random.Random) -> str:
+    """A heading and six neighbouring words of the text under it."""
     words = text.split()
     start = rng.randrange(max(1, len(words) - 6))
     return f"{heading} {' '.join(words[start : start + 6])}"
 
 
 def by_length(texts: Sequence[str], tokenizer: TextTokenizer, values: Sequence[T] | None = None) -> dict[int, list[T]]:
-    """Values (the texts themselves by default) by the number of tokens of their text, 3 tokens at least."""
+    """Values (the texts themselves by default) by the tokens of their text: 3 at least, and lengths that GROUP texts have."""
     out: dict[int, list[T]] = defaultdict(list)
     for start in range(0, len(texts), 4096):
         for i, ids in enumerate(tokenizer.encode(texts[start : start + 4096], ""), start):
@@ -147,9 +183,6 @@ def draw(rng: random.Random, table: dict[int, list[T]], groups: int) -> list[T]:
     out = []
     for number in range(groups):
         weights = [len(table[length]) * (length if number % 2 else 1) for length in lengths]
-        totals = [0]
-        for weight in weights:
-            totals.append(totals[-1] + weight)
-        length = lengths[bisect_right(totals, rng.randrange(totals[-1])) - 1]
+        (length,) = rng.choices(lengths, weights)
         out += rng.sample(table[length], GROUP)
     return out

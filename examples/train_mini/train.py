@@ -11,7 +11,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,36 +20,55 @@ import corpus
 import torch
 import typer
 from adapters import Lessons
+from basis import principal_basis
 from batches import Texts
+from corpus import Document
 from development import Development
-from losses import imitate, rank_alike
-from model import Item, Parameters, Student, Teacher, from_teacher, new_lora, save
+from losses import follow, imitate, rank_alike
+from model import Parameters, Student, Teacher, from_teacher, new_lora, norms, save
 from torch import Tensor
 
 from taskvec import Task
 
 BASE_RATE = 4e-4
 LORA_RATE = 1.5e-3
-STEPS = {"base": 640, "retrieval": 400, "text_matching": 100, "classification": 70, "separation": 70}
+LATE_RATE = 7e-4
+TOKENS = 1.0  # weight of the hidden states of tokens beside the vectors of texts
+QUERY, PASSAGE = Task.RETRIEVAL_QUERY.instruction, Task.RETRIEVAL_PASSAGE.instruction
+STEPS = {"base": 2400, "retrieval": 300, "late": 80, "text_matching": 100, "classification": 150, "separation": 100}
 
 log = logging.getLogger("train_mini")
 
 
+def sample(documents: Sequence[Document], rng: random.Random, count: int = 4000) -> list[str]:
+    """Some of everything: texts and headings of `count` documents, all articles and their questions."""
+    sections = [section for document in rng.sample(documents, count) for section in document.sections[:1]]
+    articles = [section for document in documents if document.source == "articles" for section in document.sections]
+    texts = [text for section in sections for text in (section.text[:500], section.heading) if text]
+    return texts + [text for section in articles for text in (section.text, *section.questions)]
+
+
 def distil_step(student: Student, teacher: Teacher, texts: Texts, rng: random.Random) -> Tensor:
-    """The loss of one batch of stage 1."""
+    """The loss of one batch of stage 1; half of the batches have an instruction in front, which is to change nothing."""
     kind = rng.random()
+    instruction = rng.choice(("", "", QUERY, PASSAGE))
     if kind < 0.35:
-        alone = texts.alone(rng)
-        return imitate(student.vectors([Item.whole(text) for text in alone]), teacher(alone))
-    if kind < 0.7:
-        left, right = zip(*texts.paired(rng), strict=True)
-        vectors = student.vectors([Item.whole(text) for text in (*left, *right)])
-        wanted = teacher([*left, *right])
-        ranking = rank_alike(*vectors.split(len(left)), *wanted.split(len(left)))
-        return imitate(vectors, wanted) + ranking
+        return distil(student, teacher, texts.alone(rng), instruction)[0]
+    if kind < 0.75:
+        left, right = zip(*(texts.asked(rng) if kind < 0.5 else texts.paired(rng)), strict=True)
+        loss, vectors, wanted = distil(student, teacher, [*left, *right], instruction)
+        return loss + rank_alike(*vectors.split(len(left)), *wanted.split(len(left)))
     documents = texts.chunked(rng)
-    vectors = student.vectors([document.item for document in documents])
+    vectors = student.vectors([document.item for document in documents], None, instruction)
     return imitate(vectors, teacher([meaning for document in documents for meaning in document.meanings]))
+
+
+def distil(student: Student, teacher: Teacher, texts: Sequence[str], instruction: str) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of texts on their own, token by token and as vectors; the vectors of student and teacher."""
+    states = teacher.tokens(texts)
+    wanted = torch.nn.functional.normalize(torch.stack([state.mean(0) for state in states]), dim=1)
+    vectors, ours = student.tokens(texts, instruction)
+    return imitate(vectors, wanted) + TOKENS * follow(ours, states), vectors, wanted
 
 
 class Run:
@@ -127,7 +146,7 @@ class Trainer:
             tensor.requires_grad_(False)
 
     def adapters(self, steps: dict[str, int]) -> dict[Task, Parameters]:
-        """Stage 2: query and passage together, then the others alone."""
+        """Stage 2: query and passage together, passage once more in its documents, then the others alone."""
         generator = torch.Generator().manual_seed(self.seed)
         adapters = {task: new_lora(self.student.config, generator) for task in Task}
         query, passage = adapters[Task.RETRIEVAL_QUERY], adapters[Task.RETRIEVAL_PASSAGE]
@@ -135,6 +154,14 @@ class Trainer:
         self._train(
             Run("retrieval", both, steps["retrieval"], LORA_RATE, self.work, self.seed),
             lambda rng: self.lessons.retrieval(rng, query, passage),
+            lambda: self.development.retrieval(self.student, query, passage),
+        )
+        before = {name: tensor.detach().clone() for name, tensor in passage.items()}
+        for tensor in query.values():
+            tensor.requires_grad_(False)
+        self._train(
+            Run("late", passage, steps["late"], LATE_RATE, self.work, self.seed),
+            lambda rng: self.lessons.late(rng, query, passage, before),
             lambda: self.development.retrieval(self.student, query, passage),
         )
         for task, lesson, report in (
@@ -175,10 +202,11 @@ def main(
     handlers = [logging.FileHandler(work / "train.log"), logging.StreamHandler()]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
     corpus.fetch(work)
-    student, teacher = from_teacher(work / "start"), Teacher()
     documents, held = corpus.split(corpus.read(work))
     log.info("%d documents to train on, %d held out", len(documents), len(held))
-    texts = Texts([document for document in documents if document.source != "articles"], student.tokenizer)
+    basis = principal_basis(Teacher()(sample(documents, random.Random(seed))), norms())
+    student, teacher = from_teacher(work / "start", basis), Teacher(basis)
+    texts = Texts(documents, student.tokenizer)
     lessons = Lessons(student, teacher, texts, documents)
     trainer = Trainer(student, teacher, texts, lessons, Development(work, held, teacher), work, seed)
     trainer.base(STEPS["base"])

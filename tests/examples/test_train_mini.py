@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from adapters import Lessons
+from basis import principal_basis
 from batches import Texts, chunks, join, sentences
 from corpus import Document, Section
-from model import Item, Student, Teacher, from_teacher, new_lora, save
-from train import Run, distil_step
+from losses import follow, unit
+from model import Item, Student, Teacher, from_teacher, new_lora, norms, save
+from train import Run, distil_step, sample
 
 from taskvec import Encoder, Task
 
@@ -19,20 +21,25 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def teacher() -> Teacher:
-    return Teacher()
+def basis(documents: list[Document]) -> torch.Tensor:
+    return principal_basis(Teacher()(sample(documents, random.Random(0), 100)), norms())
+
+
+@pytest.fixture(scope="module")
+def teacher(basis: torch.Tensor) -> Teacher:
+    return Teacher(basis)
 
 
 @pytest.fixture
-def student(tmp_path: Path) -> Student:
-    return from_teacher(tmp_path / "start")
+def student(tmp_path: Path, basis: torch.Tensor) -> Student:
+    return from_teacher(tmp_path / "start", basis)
 
 
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
     """This folder's articles stand for all sources: as articles, as packages with labels, and as an FAQ."""
     articles = [Document("articles", document.sections) for document in corpus.articles(ROOT)]
-    paragraphs = [section for article in articles for section in article.sections]
+    paragraphs = [section for article in articles[:90] for section in article.sections]
     plain = [Section(section.heading, section.text) for section in paragraphs]
     faq = [Section(section.questions[0], section.text) for section in paragraphs[:20]]
     labelled = [Document("packages", [section], f"label {i % 4}") for i, section in enumerate(plain)]
@@ -42,18 +49,50 @@ def documents() -> list[Document]:
 
 @pytest.fixture(scope="module")
 def texts(documents: list[Document], tmp_path_factory: pytest.TempPathFactory) -> Texts:
-    start = from_teacher(tmp_path_factory.mktemp("tokenizer"))
-    return Texts([document for document in documents if document.source != "articles"], start.tokenizer)
+    return Texts(documents, from_teacher(tmp_path_factory.mktemp("tokenizer"), torch.eye(384)).tokenizer)
 
 
 def test_articles_are_whole() -> None:
     articles = list(corpus.articles(ROOT))
-    assert len(articles) >= 40
-    titles = [article.sections[0].heading for article in articles]
-    assert len(set(titles)) == len(titles)
+    assert len(articles) >= 200
+    paragraphs = [section.text for article in articles for section in article.sections]
+    assert len(set(paragraphs)) == len(paragraphs)
     for article in articles:
         assert len(article.sections) == 5
-        assert all(len(section.questions) == 4 for section in article.sections)
+        assert all(len(section.questions) in (4, 5) for section in article.sections)
+
+
+def test_labels_are_whole_and_sets_are_held_out_whole() -> None:
+    documents = list(corpus.labels(ROOT))
+    ways = corpus.labelled([Document("labels", document.sections, document.label) for document in documents])
+    assert len(ways) >= 20
+    for labels in ways.values():
+        assert len(labels) >= 6
+        assert {len(texts) for texts in labels.values()} == {14}
+    train, held = corpus.split([Document("labels", document.sections, document.label) for document in documents])
+    assert held
+    assert not set(corpus.labelled(train)) & set(corpus.labelled(held))
+
+
+def test_the_turned_space_is_the_same_space_with_the_most_in_front(documents: list[Document], basis: torch.Tensor) -> None:
+    torch.testing.assert_close(basis @ basis.T, torch.eye(384), atol=1e-5, rtol=0)
+    torch.testing.assert_close(basis.sum(1), torch.ones(384), atol=1e-4, rtol=0)  # LayerNorm's mean stays
+    passages = [section.text for document in documents[:20] for section in document.sections]
+    plain, turned = Teacher()(passages), Teacher(basis)(passages)
+    torch.testing.assert_close(turned @ turned.T, plain @ plain.T, atol=1e-4, rtol=0)
+
+    def distortion(vectors: torch.Tensor) -> float:
+        short = unit(vectors, 32)
+        return float((short @ short.T - plain @ plain.T).square().mean())
+
+    assert distortion(turned) < 0.8 * distortion(plain)
+
+
+def test_follow_holds_the_tokens_of_an_instruction_to_the_mean() -> None:
+    theirs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    framed = torch.cat((theirs[:1], theirs.mean(0).expand(2, -1), theirs[1:]))
+    assert follow([framed, theirs], [theirs, theirs]) == 0
+    assert follow([framed.flip(0)], [theirs]) > 0.1
 
 
 def test_sentences_and_chunks_of_whole_sentences_lose_nothing() -> None:
@@ -125,6 +164,23 @@ def test_every_lesson_reaches_its_adapter_alone(
             assert all(tensor.grad is not None for tensor in lora.values())
             assert any(tensor.grad.abs().sum() > 0 for key, tensor in lora.items() if key.endswith("left"))
         assert all(tensor.grad is None for tensor in student.base.values())
+
+
+def test_the_late_lesson_teaches_the_passage_adapter_only(
+    student: Student, teacher: Teacher, texts: Texts, documents: list[Document]
+) -> None:
+    lessons = Lessons(student, teacher, texts, documents)
+    generator = torch.Generator().manual_seed(0)
+    query, passage, before = (new_lora(student.config, generator) for _ in range(3))
+    for tensor in passage.values():
+        tensor.requires_grad_(True)
+    for seed in range(2):  # both kinds of batch
+        passage["layers.0.mlp.fc1.left"].grad = None
+        lessons.late(random.Random(seed), query, passage, before).backward()
+        gradient = passage["layers.0.mlp.fc1.left"].grad
+        assert gradient is not None
+        assert gradient.abs().sum() > 0
+    assert all(tensor.grad is None for lora in (query, before, student.base) for tensor in lora.values())
 
 
 def test_what_is_saved_is_what_was_trained(student: Student, tmp_path: Path) -> None:
