@@ -1,32 +1,37 @@
-"""Tokens per second on texts of mixed lengths: taskvec against sentence-transformers on the same random full-width weights.
+"""Speed of taskvec against sentence-transformers on the same random full-width weights, and against the bare matrix products.
 
-    python benchmarks/encode.py [--layers 24] [--texts 48] [--repeats 3] [--json FILE]
+    python benchmarks/encode.py [--layers 24] [--repeats 3] [--corpus mixed --corpus short ...] [--json FILE] [--plot FILE]
 
-One process, one set of weights. sentence-transformers is swept over batch sizes 1 to 32 in float32 and bfloat16 (transformers 5
-takes the dtype of the checkpoint: bfloat16 for the published weights, float32 was the default before); then its default of 32
-in both, its best three, transformers' own model driven packed, taskvec and the bare matrix products run interleaved, and the
-medians are printed. Nothing is asserted here.
+One process, one set of weights. Corpora: `short` (queries of 5 to 30 tokens), `mixed` (log-normal, median 100), `long` (2,000 to
+8,000 tokens), `late` (a document of 8,000 tokens in 40 chunks, late chunked, against one plain pass over it).
+sentence-transformers is swept over batch sizes 1 to 32 in float32 and bfloat16 (transformers 5 takes the dtype of the checkpoint:
+bfloat16 for the published weights, float32 was the default before); then its defaults, its best three, transformers' own model
+driven packed, taskvec and the bare products (on `long` those of attention too) run interleaved. Medians are printed; nothing is
+asserted here.
 """
 
 import json
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import typer
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from peers import bare_products, packed_transformers, sentence_transformer
 
 from checkpoints import CORPUS, Shape, random_weights, write_native
 from taskvec import Encoder
@@ -34,72 +39,30 @@ from taskvec.devices import bfloat16_is_fast
 from taskvec.packing import TokenSequence, pack
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+QUERY = "which river flows through the capital of the country"
+CHUNKS = 40
 
 Run = Callable[[], object]
 
 
-def mixed_texts(encoder: Encoder, count: int) -> list[str]:
-    """Texts whose token counts are log-normal around a median of 100."""
+def texts_of(encoder: Encoder, lengths: Sequence[float]) -> list[str]:
+    """Texts of about so many tokens."""
     words = CORPUS.split()
     per_word = encoder.count_tokens(" ".join(words))[0] / len(words)
     generator = np.random.default_rng(1)
-    lengths = np.exp(generator.normal(np.log(100), 0.8, count)).clip(8, 1024) / per_word
-    return [" ".join(generator.choice(words, max(1, int(length)))) for length in lengths]
+    return [" ".join(generator.choice(words, max(1, int(length / per_word)))) for length in lengths]
 
 
-def sentence_transformer(folder: Path, dtype: torch.dtype) -> Any:
-    """The peer as its users have it: transformers' model, mean pooling, normalisation."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
-
-    transformer = Transformer(str(folder), model_kwargs={"dtype": dtype})
-    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
-    return SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
-
-
-def packed_transformers(folder: Path, dtype: torch.dtype, encoder: Encoder) -> Callable[[Sequence[str]], None]:
-    """transformers' own class over the same packed batches, by a registered attention function: what our forward replaces."""
-    from transformers import JinaEmbeddingsV3Model
-    from transformers.masking_utils import AttentionMaskInterface
-    from transformers.modeling_utils import AttentionInterface
-
-    def attend(module: Any, q: Any, k: Any, v: Any, mask: Any, *, lengths: Any, **rest: Any) -> Any:
-        parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
-        return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 2).transpose(1, 2), None
-
-    AttentionInterface.register("packed", attend)
-    AttentionMaskInterface.register("packed", lambda *args, **kwargs: None)
-    model = JinaEmbeddingsV3Model.from_pretrained(folder, dtype=dtype, add_pooling_layer=False).eval()
-    model.set_attn_implementation("packed")
-
-    def run(texts: Sequence[str]) -> None:
-        ids = encoder._tokenizer.encode(texts, "")
-        for batch in pack([TokenSequence.whole(one, row) for row, one in enumerate(ids)], encoder.max_batch_tokens):
-            packed = batch.to(torch.device("cpu"))
-            with torch.inference_mode():
-                lengths = list(packed.lengths)
-                states = model(input_ids=packed.ids[None], position_ids=packed.positions[None], lengths=lengths)
-                F.embedding_bag(packed.pool_tokens, states.last_hidden_state[0].float(), packed.pool_starts, mode="mean")
-
-    return run
-
-
-def bare_matmuls(shape: Shape, dtype: torch.dtype, tokens: int, batch: int) -> Run:
-    """The matrix products of the layers alone, for as many tokens as the texts have."""
-    width, inner = shape.width, shape.inner
-    sizes = ((3 * width, width), (width, width), (inner, width), (width, inner))
-    layers = [[torch.randn(size, dtype=dtype) for size in sizes] for _ in range(shape.layers)]
-    inputs = {columns: torch.randn(batch, columns, dtype=dtype) for _, columns in sizes}
-
-    def run() -> None:
-        with torch.inference_mode():
-            for start in range(0, tokens, batch):
-                rows = min(batch, tokens - start)
-                for weights in layers:
-                    for weight in weights:
-                        F.linear(inputs[weight.shape[1]][:rows], weight)
-
-    return run
+def corpus(name: str, encoder: Encoder) -> list[str]:
+    """The texts of one corpus; `late` is one document."""
+    generator = np.random.default_rng(1)
+    lengths: dict[str, Sequence[float]] = {
+        "short": generator.integers(5, 30, 256).tolist(),
+        "mixed": np.exp(generator.normal(np.log(100), 0.8, 48)).clip(8, 1024).tolist(),
+        "long": generator.integers(2000, 7600, 4).tolist(),
+        "late": [7800],
+    }
+    return texts_of(encoder, lengths[name])
 
 
 def seconds(run: Run) -> float:
@@ -109,78 +72,189 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - start
 
 
-def measure(runs: Mapping[str, Run], repeats: int) -> dict[str, float]:
-    """Median seconds of each run, the repetitions interleaved so that a noisy moment hits all alike."""
+def measure(runs: Mapping[str, Run], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each run, the repetitions interleaved so that a noisy moment hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             times[name].append(seconds(run))
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
-def report(seconds_by_name: dict[str, float], tokens: int, limit: str, ours: str) -> list[dict[str, Any]]:
-    """A table of tokens per second, ratio of taskvec to each row, and share of the matrix products' rate."""
-    table = Table("", "tokens/s", "taskvec is x times as fast", "share of the bare products")
-    rows = []
-    for name, taken in seconds_by_name.items():
-        ratio, share = taken / seconds_by_name[ours], seconds_by_name[limit] / taken
-        rows.append({"name": name, "tokens_per_second": tokens / taken, "ratio": ratio, "share": share})
-        table.add_row(name, f"{tokens / taken:.0f}", f"{ratio:.2f}", f"{share:.0%}")
-    Console(width=140).print(table)
-    return rows
+class Benchmark:
+    """All engines over one checkpoint, in float32 and, where it is faster here, bfloat16."""
+
+    def __init__(self, folder: Path, shape: Shape, repeats: int) -> None:
+        self._shape, self._repeats = shape, repeats
+        self._fast = torch.bfloat16 if bfloat16_is_fast() else torch.float32
+        dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in dict.fromkeys((torch.float32, self._fast))}
+        self._name = list(dtypes)[-1]
+        self._encoders = {name: Encoder.from_pretrained(folder, dtype=dtype, device="cpu") for name, dtype in dtypes.items()}
+        self._peers = {name: sentence_transformer(folder, dtype) for name, dtype in dtypes.items()}
+        self._packed = packed_transformers(folder, self._fast, self.ours)
+        for name, peer in self._peers.items():
+            ours, theirs = self._encoders[name].encode(QUERY, task=None), peer.encode(QUERY, show_progress_bar=False)
+            print(f"largest difference to sentence-transformers in {name}: {np.abs(ours - theirs).max():.1e}", flush=True)
+
+    @property
+    def ours(self) -> Encoder:
+        """taskvec as it comes."""
+        return self._encoders[self._name]
+
+    def throughput(self, name: str) -> Iterator[dict[str, Any]]:
+        """A row for each finalist on one corpus."""
+        texts = corpus(name, self.ours)
+        tokens = sum(self.ours.count_tokens(texts))
+        print(f"{name}: {len(texts)} texts, {tokens} tokens", flush=True)
+        sweep: dict[str, Run] = {
+            f"sentence-transformers, {dtype}, batch {size}": partial(peer.encode, texts, batch_size=size, show_progress_bar=False)
+            for dtype, peer in self._peers.items()
+            for size in BATCH_SIZES
+            if size < 2 * len(texts)
+        }
+        swept = {run: taken[0] for run, taken in measure(sweep, 1).items()}
+        default = max(size for size in BATCH_SIZES if size < 2 * len(texts))
+        finalists: dict[str, Run] = {
+            f"taskvec, {dtype}": partial(encoder.encode, texts, task=None) for dtype, encoder in self._encoders.items()
+        }
+        finalists |= {run: sweep[run] for run in sorted(swept, key=lambda run: swept[run])[:3]}
+        finalists |= {f"{run} (default)": sweep[run] for run in sweep if run.endswith(f"batch {default}")}
+        finalists[f"transformers' model, packed by us, {self._name}"] = lambda: self._packed(texts)
+        limit = "bare matrix products" + (" and attention" if name == "long" else "")
+        finalists[f"{limit}, {self._name}"] = bare_products(self._shape, self._fast, self._batches(texts), name == "long")
+        yield from self._rows(name, finalists, tokens)
+
+    def late_chunking(self) -> Iterator[dict[str, Any]]:
+        """One document, late chunked and plain."""
+        (document,) = corpus("late", self.ours)
+        words = document.split()
+        size = -(-len(words) // CHUNKS)
+        chunks = [" ".join(words[start : start + size]) for start in range(0, len(words), size)]
+        tokens = self.ours.count_tokens(document)[0]
+        print(f"late: {len(chunks)} chunks, {tokens} tokens", flush=True)
+        runs: dict[str, Run] = {
+            f"taskvec, {self._name}": partial(self.ours.encode, chunks, task=None, late_chunking=True),
+            f"taskvec, {self._name}, one plain text": partial(self.ours.encode, document, task=None),
+        }
+        yield from self._rows("late", runs, tokens)
+
+    def latency(self) -> Iterator[dict[str, Any]]:
+        """Milliseconds of a single short query."""
+        runs: dict[str, Run] = {
+            f"taskvec, {name}": partial(encoder.encode, QUERY, task=None) for name, encoder in self._encoders.items()
+        }
+        runs |= {
+            f"sentence-transformers, {name}": partial(peer.encode, QUERY, show_progress_bar=False)
+            for name, peer in self._peers.items()
+        }
+        measure(runs, 3)
+        times = measure(runs, 60)
+        ours = statistics.median(times[f"taskvec, {self._name}"])
+        for name, taken in times.items():
+            p50, p99 = statistics.median(taken), float(np.percentile(taken, 99))
+            yield {"corpus": "one query", "name": name, "p50_ms": p50 * 1e3, "p99_ms": p99 * 1e3, "ratio": p50 / ours}
+
+    def _batches(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        ids = self.ours._tokenizer.encode(texts, "")
+        sequences = [TokenSequence.whole(one, row) for row, one in enumerate(ids)]
+        return [batch.lengths for batch in pack(sequences, self.ours.max_batch_tokens)]
+
+    def _rows(self, corpus: str, runs: Mapping[str, Run], tokens: int) -> Iterator[dict[str, Any]]:
+        for name in runs:
+            if name.startswith("taskvec"):
+                runs[name]()
+        medians = {name: statistics.median(taken) for name, taken in measure(runs, self._repeats).items()}
+        limit = next((taken for name, taken in medians.items() if name.startswith("bare")), None)
+        for name, taken in medians.items():
+            row = {"corpus": corpus, "name": name, "tokens_per_second": tokens / taken}
+            row["ratio"] = taken / medians[f"taskvec, {self._name}"]
+            yield row | ({"share": limit / taken} if limit else {})
+
+
+def footprint(folder: Path) -> dict[str, Any]:
+    """Load time and peak memory of taskvec alone, in a process of its own: after loading, and after 40,000 tokens."""
+    child = [sys.executable, __file__, "--child", str(folder)]
+    printed = subprocess.run(child, check=True, capture_output=True, text=True).stdout
+    result: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return result
+
+
+def child(folder: Path) -> None:
+    """What `footprint` runs."""
+    start = time.perf_counter()
+    encoder = Encoder.from_pretrained(folder, device="cpu")
+    loaded = time.perf_counter() - start
+    encoder.encode("a", task=None)
+    first = time.perf_counter() - start - loaded
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    encoder.encode(texts_of(encoder, [100] * 400), task=None)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    row = {"load_s": loaded, "first_use_s": first, "loaded_mb": before / 1024, "encoding_adds_mb": (after - before) / 1024}
+    print(json.dumps({"corpus": "a process of its own", "name": "taskvec"} | row))
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    """One table: throughput and latency, each with the ratio to taskvec."""
+    table = Table("corpus", "", "tokens/s", "p50 / p99 ms", "taskvec is x times as fast", "share of the bare products")
+    for row in rows:
+        if "ratio" in row:
+            speed = f"{row['tokens_per_second']:.0f}" if "tokens_per_second" in row else ""
+            latency = f"{row['p50_ms']:.1f} / {row['p99_ms']:.1f}" if "p50_ms" in row else ""
+            share = f"{row['share']:.0%}" if "share" in row else ""
+            table.add_row(row["corpus"], row["name"], speed, latency, f"{row['ratio']:.2f}", share)
+    console = Console(width=150)
+    console.print(table)
+    for row in rows:
+        if "load_s" in row:
+            console.print(", ".join(f"{key} {value:.2f}" for key, value in row.items() if isinstance(value, float)))
+
+
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Tokens per second of every row, a panel for each corpus."""
+    from matplotlib import pyplot
+
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if "tokens_per_second" in row:
+            panels.setdefault(row["corpus"], []).append(row)
+    figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 3.2 * len(panels)), squeeze=False, layout="constrained")
+    for axis, (name, found) in zip(axes.flat, panels.items(), strict=True):
+        colours = ["#1f77b4" if row["name"].startswith("taskvec") else "#bbbbbb" for row in found]
+        axis.barh([row["name"] for row in found], [row["tokens_per_second"] for row in found], color=colours)
+        axis.invert_yaxis()
+        axis.set_title(f"{name}, tokens per second", loc="left")
+    figure.savefig(path, dpi=120)
 
 
 def main(
     layers: int = 24,
-    texts: int = 48,
     repeats: int = 3,
+    corpora: Annotated[list[str] | None, typer.Option("--corpus", help="short, mixed, long, late; all by default")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all rows there")] = None,
+    plot_file: Annotated[Path | None, typer.Option("--plot", help="draw a plot there")] = None,
+    child_of: Annotated[Path | None, typer.Option("--child", hidden=True)] = None,
 ) -> None:
     """Write random weights, sweep the peer, measure the finalists, print and save."""
     warnings.simplefilter("ignore")
+    if child_of:
+        child(child_of)
+        return
+    if unknown := set(corpora or ()) - {"short", "mixed", "long", "late"}:
+        raise typer.BadParameter(f"{min(unknown)!r} is none of short, mixed, long, late")
     shape = Shape(width=1024, layers=layers, heads=16, inner=4096, vocab=250_002)
     with tempfile.TemporaryDirectory() as name:
         folder = write_native(Path(name) / "model", random_weights(shape), torch.bfloat16)
-        rows = compare(folder, shape, texts, repeats)
+        rows = [footprint(folder)]
+        benchmark = Benchmark(folder, shape, repeats)
+        print(f"{layers} layers, {torch.get_num_threads()} threads", flush=True)
+        rows += benchmark.latency()
+        for corpus_name in corpora or ("short", "mixed", "long", "late"):
+            rows += benchmark.late_chunking() if corpus_name == "late" else benchmark.throughput(corpus_name)
+    show(rows)
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1))
-
-
-def compare(folder: Path, shape: Shape, count: int, repeats: int) -> list[dict[str, Any]]:
-    """All rows of the table for one set of weights."""
-    fast = torch.bfloat16 if bfloat16_is_fast() else torch.float32
-    dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in dict.fromkeys((torch.float32, fast))}
-    encoders = {name: Encoder.from_pretrained(folder, dtype=dtype, device="cpu") for name, dtype in dtypes.items()}
-    ours = next(reversed(encoders.values()))
-    texts = mixed_texts(ours, count)
-    tokens = sum(ours.count_tokens(texts))
-    print(f"{len(texts)} texts, {tokens} tokens, {shape.layers} layers, {torch.get_num_threads()} threads", flush=True)
-
-    peers = {name: sentence_transformer(folder, dtype) for name, dtype in dtypes.items()}
-    sweep: dict[str, Run] = {
-        f"sentence-transformers, {name}, batch {size}": partial(peer.encode, texts, batch_size=size, show_progress_bar=False)
-        for name, peer in peers.items()
-        for size in BATCH_SIZES
-    }
-    for peer in peers.values():
-        peer.encode(texts[:2])
-    swept = measure(sweep, 1)
-    for name, taken in swept.items():
-        print(f"  {name}: {tokens / taken:.0f} tokens/s", flush=True)
-    finalists: dict[str, Run] = {
-        f"taskvec, {name}": partial(encoder.encode, texts, task=None) for name, encoder in encoders.items()
-    }
-    finalists |= {name: sweep[name] for name in sorted(swept, key=lambda name: swept[name])[:3]}
-    finalists |= {f"{name} (default)": sweep[name] for name in sweep if name.endswith("batch 32")}
-    packed = packed_transformers(folder, fast, ours)
-    finalists[f"transformers' model, packed by us, {list(dtypes)[-1]}"] = lambda: packed(texts)
-    limit = f"bare matrix products, {list(dtypes)[-1]}"
-    finalists[limit] = bare_matmuls(shape, fast, tokens, ours.max_batch_tokens)
-    for run in [finalists[f"taskvec, {name}"] for name in dtypes]:
-        run()
-    difference = np.abs(encoders["float32"].encode(texts, task=None) - peers["float32"].encode(texts)).max()
-    print(f"largest difference to sentence-transformers in float32: {difference:.1e}", flush=True)
-    return report(measure(finalists, repeats), tokens, limit, f"taskvec, {list(dtypes)[-1]}")
+    if plot_file:
+        plot(rows, plot_file)
 
 
 if __name__ == "__main__":
