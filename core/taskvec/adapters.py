@@ -79,7 +79,7 @@ class BodyBuilder:
         self._make_linear = choose_linear(device, dtype)
         # Where layers keep a copy in an order of their own, all are merged in one place, which spares the heap many holes.
         largest = max(checkpoint.config.intermediate, 3 * checkpoint.config.width) * checkpoint.config.width
-        self._scratch = None if self._make_linear is Linear else torch.empty(largest, dtype=dtype)
+        self._scratch = torch.empty(largest, dtype=dtype) if merge and self._make_linear is not Linear else None
         self._plain: dict[Modules, Tensor] = {}
         self._words = self._weight((WORDS,), {}, dtype)
         self._vectors = {
