@@ -1,0 +1,75 @@
+"""What every adapter is told in the same words: which encoder, which task for documents and which for queries."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from taskvec import Encoder, Task, shared_encoder
+from taskvec.hub import DEFAULT_MODEL
+from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
+
+TaskChoice = Task | str | None
+"""A task, its name, "auto" for the operation's own, None for the bare model."""
+
+
+def choose_task(task: TaskChoice, operation: Task) -> Task | None:
+    """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
+    if task == "auto":
+        return operation
+    return None if task is None else Task(task)
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """Settings of an adapter, given once, so that indexing and searching cannot disagree.
+
+    dimensions: None is the model's full width. late_chunking: chunks of one document share its context.
+    """
+
+    document_task: TaskChoice = "auto"
+    query_task: TaskChoice = "auto"
+    dimensions: int | None = None
+    late_chunking: bool = False
+
+    def __post_init__(self) -> None:
+        for operation in ("document", "query"):
+            self.task(operation)
+
+    def task(self, operation: Literal["document", "query"]) -> Task | None:
+        """The task for documents or for queries."""
+        if operation == "document":
+            return choose_task(self.document_task, DOCUMENT_TASK)
+        return choose_task(self.query_task, QUERY_TASK)
+
+
+@dataclass
+class LazyEncoder:
+    """An Encoder, or the name of a model (hub id, folder, "mini") that is loaded when it is first needed, once per process.
+
+    Pickles without weights and loads again where it is unpickled. `close` lets go of an encoder that was loaded here, never of
+    one that was passed in.
+    """
+
+    source: Encoder | str | Path = DEFAULT_MODEL
+    _loaded: Encoder | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, Encoder | str | Path):
+            raise TypeError(f"encoder is {self.source!r}: an Encoder or the name of a model was expected")
+
+    def get(self) -> Encoder:
+        """The encoder, loaded if need be; raises what `Encoder.from_pretrained` raises."""
+        if isinstance(self.source, Encoder):
+            return self.source
+        if self._loaded is None:
+            self._loaded = shared_encoder(self.source)
+        return self._loaded
+
+    def close(self) -> None:
+        """Let go of what was loaded here; a later `get` loads it again."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_loaded": None}
