@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from taskvec import Encoder, calibrate, quantize
+from taskvec.devices import DTYPES
 
 Vectors = NDArray[np.float32]
 Late = Literal["off", "on", "both"]
@@ -143,9 +144,10 @@ class PlainModel:
 
 
 def load(name: str) -> Model:
-    """A model by name: ``st:NAME`` through sentence-transformers, anything else through taskvec."""
+    """A model by name: ``st:NAME`` through sentence-transformers, else through taskvec, ``NAME:DTYPE`` in a dtype."""
     if not name.startswith("st:"):
-        return TaskvecModel(Encoder.from_pretrained(name))
+        model, _, dtype = name.rpartition(":")
+        return TaskvecModel(Encoder.from_pretrained(model, dtype=dtype) if dtype in DTYPES else Encoder.from_pretrained(name))
     from sentence_transformers import SentenceTransformer
 
     return PlainModel(SentenceTransformer(name.removeprefix("st:")))
@@ -313,7 +315,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main(
-    model: Annotated[list[str], typer.Option(help="hub id, folder, or st:NAME; repeat to compare")],
+    model: Annotated[list[str], typer.Option(help="hub id or folder, as in mini:float32 with a dtype, or st:NAME; repeat")],
     retrieval: Annotated[list[Path] | None, typer.Option(exists=True, help="SQuAD JSON, BEIR folder or chunked JSON")] = None,
     sts: Annotated[list[Path] | None, typer.Option(exists=True, help="CSV of sentence, sentence, score")] = None,
     tasks: Annotated[list[str] | None, typer.Option(help=f"query+document tasks, none for the bare model; {PAIR}")] = None,

@@ -6,6 +6,7 @@ everything else in the batch) and is held near the teacher so that it does not f
 
 import random
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from model import Item, Parameters, Student, Teacher
 from torch import Tensor
 
 from taskvec import Task
+from taskvec.late_chunking import join_chunks
 
 Loss = Callable[[random.Random], Tensor]
 SHARED = 12  # texts that a label needs to be learned from
@@ -76,13 +78,15 @@ class Lessons:
             query, passage, questions, [Item.whole(text) for text in texts], texts, torch.eye(len(texts), dtype=torch.bool)
         )
 
-    def _articles_joined(self, rng: random.Random, query: Parameters, passage: Parameters) -> Tensor:
+    def _articles_joined(
+        self, rng: random.Random, query: Parameters, passage: Parameters, sizes: Sequence[int] = (150, 350, 2000)
+    ) -> Tensor:
         """Articles alone or several in one text, in paragraphs or sentences; a question belongs to one chunk of its paragraph.
 
         Which one, the teacher says, reading each chunk under the article's title.
         """
         articles = rng.sample(self._articles, 10)
-        size = rng.choice((150, 350, 2000))
+        size = rng.choice(sizes)
         documents: list[Chunked] = []
         owners: list[Section] = []
         while articles:
@@ -135,22 +139,37 @@ class Lessons:
         return contrast(left, right, positives, ignored) + 0.5 * rank_alike(left, right, wanted_left, wanted) + near
 
     def late(self, rng: random.Random, query: Parameters, passage: Parameters, before: Parameters) -> Tensor:
-        """Paragraphs mean in their article what they mean alone (by the adapter `before` this); short chunks learn on."""
-        if rng.random() < 0.4:
-            return self._articles_joined(rng, query, passage)
-        articles = rng.sample(self._articles, 5)
-        sections = [section for article in articles for section in article]
-        alone = [Item.whole(section.text) for section in sections]
+        """Paragraphs mean alone and in their document what they meant alone to the adapter `before`; short chunks learn on."""
+        kind = rng.random()
+        if kind < 0.2:
+            return self._articles_joined(rng, query, passage, (150, 350))
+        if kind < 0.65:
+            articles = [[(rng.choice(s.questions), s.text) for s in article] for article in rng.sample(self._articles, 5)]
+            together = rng.choice((1, 1, 2))
+            documents = [list(chain.from_iterable(articles[first : first + together])) for first in range(0, 5, together)]
+        else:
+            documents = [self._long_document(rng) for _ in range(3)]
+        pairs = list(chain.from_iterable(documents))
+        alone = [Item.whole(text) for _, text in pairs]
         with torch.no_grad():
             wanted = unit(self._student.vectors(alone, before, PASSAGE.instruction))
-            questions = [Item.whole(rng.choice(section.questions)) for section in sections]
-            left = self._student.vectors(questions, query, QUERY.instruction)
-        own = torch.eye(len(sections), dtype=torch.bool)
+            left = self._student.vectors([Item.whole(question) for question, _ in pairs], query, QUERY.instruction)
+        own = torch.eye(len(pairs), dtype=torch.bool)
         loss = wanted.new_zeros(())
-        for items in (alone, [join_articles([article], 2000)[0].item for article in articles]):
+        joined = [Item(*join_chunks([text for _, text in document], "")) for document in documents]
+        for items, weight in ((alone, 2), (joined, 4)):
             right = self._student.vectors(items, passage, PASSAGE.instruction)
-            loss = loss + 2 * imitate(right, wanted) + 0.5 * contrast(left, right, own, torch.zeros_like(own))
+            loss = loss + weight * imitate(right, wanted) + 0.5 * contrast(left, right, own, torch.zeros_like(own))
         return loss
+
+    def _long_document(self, rng: random.Random) -> list[tuple[str, str]]:
+        """Neighbouring paragraphs of a long document of any source, each with a heading and a few words that ask for it."""
+        document = rng.choice(self._long)
+        first = rng.randrange(len(document.sections) - 3)
+        size = rng.choice((400, 700, 1000))
+        sections = document.sections[first : first + 12]
+        pairs = [(words_of(section.heading, part, rng), part) for section in sections for part in chunks(section.text, size)]
+        return pairs[: 6000 // size]
 
     def text_matching(self, rng: random.Random, lora: Parameters) -> Tensor:
         """Short texts, near ones among them: the teacher's similarities, at every width."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import corpus
 import torch
-from batches import sentences
-from corpus import Document
+from batches import chunks, join_articles, sentences
+from corpus import Document, Section
 from losses import DIMENSIONS, unit
 from model import Item, Parameters, Student, Teacher
 from scipy.stats import spearmanr
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from taskvec import Task
 from taskvec.late_chunking import join_chunks
+
+SENTENCE = 150  # characters of a chunk of one sentence or two
 
 
 def ndcg(queries: Tensor, passages: Tensor, relevant: Tensor, dimensions: int) -> float:
@@ -31,13 +33,16 @@ class Development:
     """Everything that is measured, on one fixed choice of held-out text."""
 
     def __init__(self, work: Path, held: Sequence[Document], teacher: Teacher) -> None:
-        sections = [section for document in corpus.held_out(work) for section in document.sections if "?" in section.heading]
-        self._faq = [section.heading for section in sections], [[section.text[:1500]] for section in sections]
+        faq = [[section for section in document.sections if "?" in section.heading] for document in corpus.held_out(work)]
+        self._faq = [[section.text[:1500] for section in sections] for sections in faq if sections]
+        self._faq_questions = [section.heading for sections in faq for section in sections]
         articles = [document.sections for document in held if document.source == "articles"]
         paragraphs = [section for article in articles for section in article]
         self._questions = [question for section in paragraphs for question in section.questions]
         self._paragraph_of = torch.tensor([i for i, section in enumerate(paragraphs) for _ in section.questions])
         self._articles = [[section.text for section in article] for article in articles]
+        self._sentences = [[part for text in article for part in chunks(text, SENTENCE)] for article in self._articles]
+        self._sentence_of = self._answering(articles, teacher)
         rng = random.Random(0)
         self._labelled = [
             [texts[:12] for texts in labels.values() if len(texts) >= 12] for labels in corpus.labelled(held).values()
@@ -47,17 +52,31 @@ class Development:
         self._short = [text for text in rest if len(text) < 250]
         self._wanted = teacher(self._short)
 
+    @staticmethod
+    def _answering(articles: Sequence[Sequence[Section]], teacher: Teacher) -> Tensor:
+        """Which of all sentences answers each question: the one of its paragraph that the teacher, told the title, finds."""
+        document, owners = join_articles(articles, SENTENCE)
+        meanings = teacher(document.meanings)
+        out = []
+        for section in (section for article in articles for section in article):
+            mine = torch.tensor([owner is section for owner in owners])
+            likeness = teacher(list(section.questions)) @ meanings.T
+            out.append(torch.where(mine, likeness, -1.0).argmax(1))
+        return torch.cat(out)
+
     @torch.no_grad()
     def retrieval(self, student: Student, query: Parameters | None = None, passage: Parameters | None = None) -> str:
-        """nDCG@10 at every width: Perl's FAQ, articles by paragraph, the same articles late chunked."""
+        """nDCG@10 at every width: Perl's FAQ, articles by paragraph and by sentence, each alone and late chunked."""
         instructions = ("", "") if query is None else (Task.RETRIEVAL_QUERY.instruction, Task.RETRIEVAL_PASSAGE.instruction)
         report = []
-        alone = [[text] for article in self._articles for text in article]
-        identity = torch.arange(len(self._faq[0]))
-        for name, questions, documents, relevant in (
-            ("faq", self._faq[0], self._faq[1], identity),
-            ("articles", self._questions, alone, self._paragraph_of),
-            ("late", self._questions, self._articles, self._paragraph_of),
+        faq = self._faq_questions, torch.arange(len(self._faq_questions))
+        for name, (questions, relevant), documents in (
+            ("faq", faq, _apart(self._faq)),
+            ("late faq", faq, self._faq),
+            ("articles", (self._questions, self._paragraph_of), _apart(self._articles)),
+            ("late", (self._questions, self._paragraph_of), self._articles),
+            ("sentences", (self._questions, self._sentence_of), _apart(self._sentences)),
+            ("late sentences", (self._questions, self._sentence_of), self._sentences),
         ):
             if not questions:
                 continue
@@ -84,6 +103,11 @@ class Development:
     def documents(self, student: Student, lora: Parameters | None = None) -> str:
         """How often the nearest paragraph is of the same article."""
         return _at(_nearest(student, self._articles, lora))
+
+
+def _apart(documents: list[list[str]]) -> list[list[str]]:
+    """Each text a document of its own."""
+    return [[text] for texts in documents for text in texts]
 
 
 def _nearest(student: Student, groups: list[list[str]], lora: Parameters | None):
