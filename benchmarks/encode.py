@@ -1,12 +1,14 @@
 """Speed of taskvec against sentence-transformers on the same random full-width weights, and against the bare matrix products.
 
-    python benchmarks/encode.py [--layers 24] [--repeats 3] [--corpus mixed --corpus short ...] [--json FILE] [--plot FILE]
+    python benchmarks/encode.py [--layers 24] [--repeats 3] [--corpus mixed --corpus query ...] [--json FILE] [--plot FILE]
 
 One process, one set of weights. Corpora: `short` (queries of 5 to 30 tokens), `mixed` (log-normal, median 100), `long` (2,000 to
 8,000 tokens), `late` (a document of 8,000 tokens in 40 chunks, late chunked, against one plain pass over it).
 sentence-transformers is swept over batch sizes 1 to 32 in float32 and bfloat16 (transformers 5 takes the dtype of the checkpoint:
-bfloat16 for the published weights, float32 was the default before); then its defaults, its best three, transformers' own model
-driven packed, taskvec and the bare products (on `long` those of attention too) run interleaved. Medians are printed; nothing is
+bfloat16 for the published weights, float32 was the default before), ONNX Runtime in float32, both sorted by length. Then the best
+three, the best one on one thread, the best of ONNX Runtime, transformers' own model packed by us, taskvec and the bare products
+(on `long` with attention) run interleaved; after them the defaults, batches of 32, for transformers and ONNX Runtime in input
+order. A run that has taken a minute in all is not repeated. `query` is the latency of one query. Medians are printed; nothing is
 asserted here.
 """
 
@@ -18,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,16 +32,19 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from peers import bare_products, packed_transformers, sentence_transformer
+from peers import bare_products, onnx_runtime, packed_transformers, padded_transformers, sentence_transformer
 
 from checkpoints import CORPUS, Shape, random_weights, write_native
 from taskvec import Encoder
-from taskvec.devices import bfloat16_is_fast
+from taskvec.devices import activation_dtype, bfloat16_is_fast
+from taskvec.linear import int8_works
 from taskvec.packing import TokenSequence, pack
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+CORPORA = ("query", "short", "mixed", "long", "late")
 QUERY = "which river flows through the capital of the country"
 CHUNKS = 40
+PATIENCE = 60  # seconds after which a run is not repeated
 
 Run = Callable[[], object]
 
@@ -76,8 +81,19 @@ def measure(runs: Mapping[str, Run], repeats: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            times[name].append(seconds(run))
+            if sum(times[name]) < PATIENCE:
+                times[name].append(seconds(run))
     return times
+
+
+def on_one_thread(run: Run) -> None:
+    """Run with torch on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run()
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Benchmark:
@@ -89,11 +105,30 @@ class Benchmark:
         dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in dict.fromkeys((torch.float32, self._fast))}
         self._name = list(dtypes)[-1]
         self._encoders = {name: Encoder.from_pretrained(folder, dtype=dtype, device="cpu") for name, dtype in dtypes.items()}
+        if int8_works(activation_dtype(torch.int8)):
+            self._encoders["int8"] = Encoder.from_pretrained(folder, dtype="int8", device="cpu")
         self._peers = {name: sentence_transformer(folder, dtype) for name, dtype in dtypes.items()}
         self._packed = packed_transformers(folder, self._fast, self.ours)
-        for name, peer in self._peers.items():
-            ours, theirs = self._encoders[name].encode(QUERY, task=None), peer.encode(QUERY, show_progress_bar=False)
-            print(f"largest difference to sentence-transformers in {name}: {np.abs(ours - theirs).max():.1e}", flush=True)
+        self._folder = folder
+        self._show_differences()
+
+    def _show_differences(self) -> None:
+        """How far the engines' vectors of one query lie from sentence-transformers in float32."""
+        plain = {name: partial(peer.encode, show_progress_bar=False) for name, peer in self._peers.items()}
+        found = {f"sentence-transformers, {name}": run(QUERY) for name, run in plain.items()}
+        found |= {f"taskvec, {name}": encoder.encode(QUERY, task=None) for name, encoder in self._encoders.items()}
+        theirs = found["sentence-transformers, float32"]
+        for name, vector in found.items():
+            cosine = vector @ theirs / (np.linalg.norm(vector) * np.linalg.norm(theirs))
+            difference = np.abs(vector - theirs).max()
+            print(f"{name}: cosine {cosine:.5f} to sentence-transformers, largest difference {difference:.1e}", flush=True)
+
+    @cached_property
+    def _onnx(self) -> Callable[[Sequence[str], int, bool], Any]:
+        run = onnx_runtime(self._peers["float32"], self._folder.parent)
+        difference = (run([QUERY], 1, False) - padded_transformers(self._peers["float32"], [QUERY], 1)).abs().max()
+        print(f"ONNX Runtime: largest difference to transformers {difference:.1e}", flush=True)
+        return run
 
     @property
     def ours(self) -> Encoder:
@@ -105,23 +140,46 @@ class Benchmark:
         texts = corpus(name, self.ours)
         tokens = sum(self.ours.count_tokens(texts))
         print(f"{name}: {len(texts)} texts, {tokens} tokens", flush=True)
-        sweep: dict[str, Run] = {
-            f"sentence-transformers, {dtype}, batch {size}": partial(peer.encode, texts, batch_size=size, show_progress_bar=False)
-            for dtype, peer in self._peers.items()
-            for size in BATCH_SIZES
-            if size < 2 * len(texts)
-        }
+        sizes = [size for size in BATCH_SIZES if size < 2 * len(texts)]
+        sweep = self._sweep(texts, sizes, long=name == "long")
         swept = {run: taken[0] for run, taken in measure(sweep, 1).items()}
-        default = max(size for size in BATCH_SIZES if size < 2 * len(texts))
+        fastest = sorted(swept, key=lambda run: swept[run])
+        single = f"{fastest[0]}, 1 thread"
         finalists: dict[str, Run] = {
             f"taskvec, {dtype}": partial(encoder.encode, texts, task=None) for dtype, encoder in self._encoders.items()
         }
-        finalists |= {run: sweep[run] for run in sorted(swept, key=lambda run: swept[run])[:3]}
-        finalists |= {f"{run} (default)": sweep[run] for run in sweep if run.endswith(f"batch {default}")}
+        best_onnx = [run for run in fastest if run.startswith("ONNX")][:1]
+        finalists |= {run: sweep[run] for run in [*fastest[:3], *best_onnx]}
+        finalists |= {single: partial(on_one_thread, sweep[fastest[0]])}
         finalists[f"transformers' model, packed by us, {self._name}"] = lambda: self._packed(texts)
         limit = "bare matrix products" + (" and attention" if name == "long" else "")
         finalists[f"{limit}, {self._name}"] = bare_products(self._shape, self._fast, self._batches(texts), name == "long")
         yield from self._rows(name, finalists, tokens)
+        ours = {f"taskvec, {self._name}, again": finalists[f"taskvec, {self._name}"]}
+        yield from self._rows(name, ours | self._defaults(texts, sizes[-1], long=name == "long"), tokens)
+
+    def _sweep(self, texts: list[str], sizes: Sequence[int], long: bool) -> dict[str, Run]:
+        """Every peer at every batch size; ONNX Runtime one text at a time where its attention scores would fill the memory."""
+        runs: dict[str, Run] = {
+            f"sentence-transformers, {dtype}, batch {size}": partial(peer.encode, texts, batch_size=size, show_progress_bar=False)
+            for dtype, peer in self._peers.items()
+            for size in sizes
+        }
+        for size in [1] if long else sizes:
+            runs[f"ONNX Runtime, float32, batch {size}"] = partial(self._onnx, texts, size, True)
+        return runs
+
+    def _defaults(self, texts: list[str], size: int, long: bool) -> dict[str, Run]:
+        """What a user who sets nothing gets: batches of 32."""
+        runs: dict[str, Run] = {}
+        for dtype, peer in self._peers.items():
+            runs[f"sentence-transformers, {dtype}, batch {size} (default)"] = partial(
+                peer.encode, texts, batch_size=size, show_progress_bar=False
+            )
+            runs[f"transformers padded, {dtype}, batch {size} in input order"] = partial(padded_transformers, peer, texts, size)
+        if not long:
+            runs[f"ONNX Runtime, float32, batch {size} in input order"] = partial(self._onnx, texts, size, False)
+        return runs
 
     def late_chunking(self) -> Iterator[dict[str, Any]]:
         """One document, late chunked and plain."""
@@ -159,14 +217,13 @@ class Benchmark:
         return [batch.lengths for batch in pack(sequences, self.ours.max_batch_tokens)]
 
     def _rows(self, corpus: str, runs: Mapping[str, Run], tokens: int) -> Iterator[dict[str, Any]]:
-        for name in runs:
-            if name.startswith(("taskvec", "bare")):  # the peers were warmed up by the sweep
-                runs[name]()
+        """A row for each run, with its ratio to the first taskvec run of the fastest dtype."""
+        measure(runs, 1)  # a system that is short of memory has put away what was not used for a while
         medians = {name: statistics.median(taken) for name, taken in measure(runs, self._repeats).items()}
         limit = next((taken for name, taken in medians.items() if name.startswith("bare")), None)
+        ours = next(taken for name, taken in medians.items() if name.startswith(f"taskvec, {self._name}"))
         for name, taken in medians.items():
-            row = {"corpus": corpus, "name": name, "tokens_per_second": tokens / taken}
-            row["ratio"] = taken / medians[f"taskvec, {self._name}"]
+            row = {"corpus": corpus, "name": name, "tokens_per_second": tokens / taken, "ratio": taken / ours}
             yield row | ({"share": limit / taken} if limit else {})
 
 
@@ -234,7 +291,7 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
 def main(
     layers: int = 24,
     repeats: int = 3,
-    corpora: Annotated[list[str] | None, typer.Option("--corpus", help="short, mixed, long, late; all by default")] = None,
+    corpora: Annotated[list[str] | None, typer.Option("--corpus", help=f"{', '.join(CORPORA)}; all by default")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all rows there")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="draw a plot there")] = None,
     child_of: Annotated[Path | None, typer.Option("--child", hidden=True)] = None,
@@ -244,17 +301,17 @@ def main(
     if child_of:
         child(child_of)
         return
-    if unknown := set(corpora or ()) - {"short", "mixed", "long", "late"}:
-        raise typer.BadParameter(f"{min(unknown)!r} is none of short, mixed, long, late")
+    if unknown := set(corpora or ()) - set(CORPORA):
+        raise typer.BadParameter(f"{min(unknown)!r} is none of {', '.join(CORPORA)}")
     shape = Shape(width=1024, layers=layers, heads=16, inner=4096, vocab=250_002)
     with tempfile.TemporaryDirectory() as name:
         folder = write_native(Path(name) / "model", random_weights(shape), torch.bfloat16)
         rows = [footprint(folder)]
         benchmark = Benchmark(folder, shape, repeats)
         print(f"{layers} layers, {torch.get_num_threads()} threads", flush=True)
-        rows += benchmark.latency()
-        for corpus_name in corpora or ("short", "mixed", "long", "late"):
-            rows += benchmark.late_chunking() if corpus_name == "late" else benchmark.throughput(corpus_name)
+        other = {"query": benchmark.latency, "late": benchmark.late_chunking}
+        for corpus_name in corpora or CORPORA:
+            rows += other.get(corpus_name, partial(benchmark.throughput, corpus_name))()
     show(rows)
     if json_file:
         json_file.write_text(json.dumps(rows, indent=1))

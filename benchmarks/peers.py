@@ -1,4 +1,4 @@
-"""The peers of encode.py on the same weights: sentence-transformers, transformers packed by us, the bare matrix products."""
+"""The peers of encode.py on the same weights: sentence-transformers, transformers itself, ONNX Runtime, bare products."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +11,8 @@ from checkpoints import Shape
 from taskvec import Encoder
 from taskvec.packing import TokenSequence, pack
 
+INPUTS = ["input_ids", "attention_mask"]
+
 
 def sentence_transformer(folder: Path, dtype: torch.dtype) -> Any:
     """The peer as its users have it: transformers' model, mean pooling, normalisation."""
@@ -20,6 +22,54 @@ def sentence_transformer(folder: Path, dtype: torch.dtype) -> Any:
     transformer = Transformer(str(folder), model_kwargs={"dtype": dtype})
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     return SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu")
+
+
+def padded_transformers(peer: Any, texts: Sequence[str], size: int) -> Any:
+    """transformers' own model over padded batches in input order, as its documentation has it (mean pooled, normalised)."""
+    return _padded(peer, lambda batch: peer[0].auto_model(**batch).last_hidden_state, texts, size)
+
+
+def onnx_runtime(peer: Any, folder: Path) -> Callable[[Sequence[str], int, bool], Any]:
+    """ONNX Runtime in float32, the engine of fastembed: the peer's own model exported, all graph optimisations on."""
+    import onnxruntime
+
+    model, file = peer[0].auto_model, folder / "model.onnx"
+    example = tuple(torch.ones(2, 16, dtype=torch.int64) for _ in range(2))
+    dynamic = {0: torch.export.Dim("batch", max=4096), 1: torch.export.Dim("length", min=2, max=8192)}
+    torch.onnx.export(
+        _StatesOnly(model), example, str(file), input_names=INPUTS, dynamo=True, dynamic_shapes=(dynamic, dynamic), verbose=False
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+
+    def states(batch: Any) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {name: batch[name].numpy() for name in INPUTS})[0])
+
+    def run(texts: Sequence[str], size: int, by_length: bool) -> Any:
+        return _padded(peer, states, sorted(texts, key=len) if by_length else texts, size)
+
+    return run
+
+
+class _StatesOnly(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
+        return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+
+
+@torch.inference_mode()
+def _padded(peer: Any, states: Callable[[Any], torch.Tensor], texts: Sequence[str], size: int) -> torch.Tensor:
+    vectors = []
+    for start in range(0, len(texts), size):
+        batch = peer.tokenizer(list(texts[start : start + size]), padding=True, truncation=True, return_tensors="pt")
+        mask = batch["attention_mask"].unsqueeze(-1).float()
+        pooled = (states(batch).float() * mask).sum(1) / mask.sum(1)
+        vectors.append(F.normalize(pooled, dim=1))
+    return torch.cat(vectors)
 
 
 def packed_transformers(folder: Path, dtype: torch.dtype, encoder: Encoder) -> Callable[[Sequence[str]], None]:
@@ -50,13 +100,16 @@ def packed_transformers(folder: Path, dtype: torch.dtype, encoder: Encoder) -> C
 
 
 def bare_products(shape: Shape, dtype: torch.dtype, batches: Sequence[Sequence[int]], attention: bool) -> Callable[[], None]:
-    """The matrix products of the layers alone, for batches of the given lengths, those of attention where asked for."""
+    """The matrix products of the layers alone, for batches of the given lengths; where asked for, attention by torch's kernel.
+
+    That kernel on contiguous heads is the fastest attention here: as two bare products it takes twice as long.
+    """
     width, inner = shape.width, shape.inner
     sizes = ((3 * width, width), (width, width), (inner, width), (width, inner))
     layers = [[torch.randn(size, dtype=dtype) for size in sizes] for _ in range(shape.layers)]
     longest = max(sum(lengths) for lengths in batches)
     inputs = {columns: torch.randn(longest, columns, dtype=dtype) for _, columns in sizes}
-    heads = torch.randn(shape.heads, longest, width // shape.heads, dtype=dtype)
+    heads = torch.randn(1, shape.heads, longest, width // shape.heads, dtype=dtype)
 
     @torch.inference_mode()
     def run() -> None:
@@ -65,7 +118,7 @@ def bare_products(shape: Shape, dtype: torch.dtype, batches: Sequence[Sequence[i
                 for weight in weights:
                     F.linear(inputs[weight.shape[1]][: sum(lengths)], weight)
                 for length in lengths if attention else ():
-                    own = heads[:, :length]
-                    torch.bmm(torch.bmm(own, own.transpose(1, 2)), own)
+                    own = heads[:, :, :length]
+                    F.scaled_dot_product_attention(own, own, own)
 
     return run

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from taskvec.checkpoint import Checkpoint
 from taskvec.layout import QKV, TOKEN_TYPES, WORDS
-from taskvec.linear import Linear, LinearLike, choose_linear
+from taskvec.linear import Linear, LinearLike, MakeLinear
 from taskvec.lora import LowRank
 from taskvec.model import Body, Embeddings, Layer, Norm
 from taskvec.tasks import Task
@@ -32,11 +32,12 @@ class Bodies:
         checkpoint: Checkpoint,
         device: torch.device,
         dtype: torch.dtype,
+        make_linear: MakeLinear,
         *,
         merge: bool = True,
         limit: int | None = None,
     ) -> None:
-        self._builder = BodyBuilder(checkpoint, device, dtype, merge)
+        self._builder = BodyBuilder(checkpoint, device, dtype, make_linear, merge)
         self._limit = limit
         self._bodies: OrderedDict[Task | None, Body] = OrderedDict()
         self._lock = threading.Lock()
@@ -71,12 +72,14 @@ class Bodies:
 class BodyBuilder:
     """Reads a checkpoint into bodies; what all tasks share (word table, norms, biases, unmerged weights) is read once."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, merge: bool) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, make_linear: MakeLinear, merge: bool
+    ) -> None:
         self._checkpoint = checkpoint
         self._device = device
         self._dtype = dtype
         self._merge = merge
-        self._make_linear = choose_linear(device, dtype)
+        self._make_linear = make_linear
         # Where layers keep a copy in an order of their own, all are merged in one place, which spares the heap many holes.
         largest = max(checkpoint.config.intermediate, 3 * checkpoint.config.width) * checkpoint.config.width
         self._scratch = torch.empty(largest, dtype=dtype) if merge and self._make_linear is not Linear else None

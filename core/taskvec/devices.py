@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "int8": torch.int8}
 
 # A CPU batch should fit its caches (512 to 4096 tokens measured alike, benchmarks/README.md), a GPU's should fill the chip.
 MAX_BATCH_TOKENS = {"cpu": 2048, "mps": 8192, "cuda": 16384}
@@ -47,17 +47,28 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for, else the fastest one that keeps the vectors: bfloat16 where the device computes in it."""
-    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
-        return dtype
-    if isinstance(dtype, str) and dtype in DTYPES:
-        return DTYPES[dtype]
+    """The dtype asked for, else the fastest one that keeps the vectors: bfloat16 where the device computes in it.
+
+    int8 is that of the weights, on CPUs only, and never chosen unasked: it changes the vectors (README, "Speed").
+    """
+    chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is torch.int8 and device.type != "cpu":
+        raise ValueError(f"dtype 'int8' runs on CPUs, not on {str(device)!r}: leave dtype out, or use 'bfloat16' or 'float16'")
+    if chosen is not None and chosen in DTYPES.values():
+        return chosen
     if dtype is not None:
         raise ValueError(f"dtype {dtype!r} is not supported: use one of {', '.join(DTYPES)}, or None for the fastest")
     if device.type == "cuda":
         with torch.cuda.device(device):  # the question below is about the current card
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if device.type == "cpu" and bfloat16_is_fast() else torch.float32
+    return activation_dtype(torch.int8) if device.type == "cpu" else torch.float32
+
+
+def activation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What layers hand to each other: the dtype itself, for int8 the fastest of the CPU."""
+    if dtype is not torch.int8:
+        return dtype
+    return torch.bfloat16 if bfloat16_is_fast() else torch.float32
 
 
 def release_cache(device: torch.device) -> None:

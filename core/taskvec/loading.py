@@ -11,9 +11,10 @@ from taskvec.adapters import Bodies
 from taskvec.attention import choose_attention
 from taskvec.checkpoint import Checkpoint, read_checkpoint
 from taskvec.config import ModelConfig
-from taskvec.devices import MAX_BATCH_TOKENS, check_process, choose_device, choose_dtype
+from taskvec.devices import MAX_BATCH_TOKENS, activation_dtype, check_process, choose_device, choose_dtype
 from taskvec.errors import CheckpointError
 from taskvec.hub import DEFAULT_MODEL, MINI, Located, locate
+from taskvec.linear import choose_linear
 from taskvec.model import Transformer
 from taskvec.options import check_flag
 from taskvec.runner import Runner
@@ -109,9 +110,11 @@ def load(settings: LoadSettings) -> Parts:
 
 
 def _runner(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, settings: LoadSettings) -> Runner:
-    attention = choose_attention(device, dtype, checkpoint.config.head_dim)
-    transformer = Transformer.create(checkpoint.config, device, dtype, attention)
-    bodies = Bodies(checkpoint, device, dtype, merge=settings.merge_adapters, limit=settings.max_bodies)
+    activations = activation_dtype(dtype)
+    attention = choose_attention(device, activations, checkpoint.config.head_dim)
+    transformer = Transformer.create(checkpoint.config, device, activations, attention)
+    make_linear = choose_linear(device, dtype, activations, settings.merge_adapters)
+    bodies = Bodies(checkpoint, device, activations, make_linear, merge=settings.merge_adapters, limit=settings.max_bodies)
     return Runner(transformer, bodies, device, dtype)
 
 
