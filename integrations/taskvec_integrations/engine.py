@@ -7,9 +7,10 @@ and a Store whose constructor makes it:
         def __init__(self, client, collection, *, encoder=DEFAULT_MODEL, ..., **what only this database has):
             super().__init__(MilvusEngine(client, collection, ...), encoder=encoder, settings=EmbedSettings(...), ...)
 
-Everything else is written once, in `Store` and `ingest`, and an engine need not think of it: encoding, tasks, ids, hashes, cutting
-batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report. Methods
-raise the errors of their client as they come; `retry_after` and `refused` say what those mean, any other error ends the run.
+Everything else is written once, in `Store` and `ingest`, and an engine need not think of it: encoding, tasks, ids, hashes,
+cutting batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report.
+Methods raise the errors of their client as they come; `retry_after` and `refused` say what those mean, any other error ends
+the run.
 """
 
 import json
@@ -23,9 +24,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from taskvec import Task
+
 Vector = NDArray[np.float32]
 
 METRIC = "cosine"
+BARE = "none"
+"""How a record calls the bare model, which has no task."""
 HASH_FIELD = "taskvec_hash"
 FIELDS = ("document_id", "chunk", "text", HASH_FIELD)
 """What every stored point carries beside the user's payload, whose keys cannot have these names."""
@@ -77,7 +82,7 @@ class Hit:
 class Record:
     """How the vectors of a collection were made; written into the collection itself, compared whenever it is used again.
 
-    document_task: a task's name, or "none" for the bare model.
+    document_task: a task's name, or BARE.
     """
 
     fingerprint: str
@@ -85,6 +90,11 @@ class Record:
     document_task: str
     late_chunking: bool
     metric: str = METRIC
+
+    @property
+    def task(self) -> Task | None:
+        """The task that documents are encoded with."""
+        return None if self.document_task == BARE else Task(self.document_task)
 
     def to_json(self) -> str:
         """One line of JSON, for databases that keep text only."""
@@ -118,6 +128,8 @@ class Engine(ABC):
     """A batch to `write` has at most this many points and weighs at most this much (a heavier point is a batch of its own)."""
     max_lookup = 256
     """The most document ids in one call of `stored`."""
+    first_wait = 0.5
+    """Seconds before the second try of a call that failed and may succeed; later ones wait exponentially longer."""
     writes_payloads = False
     """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
 

@@ -1,23 +1,28 @@
-"""What an ingest did, document by document and chunk by chunk."""
+"""What an ingest did, in numbers and in names."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+SHOWN = 20  # failures that are printed; the list has them all
+
 
 class Failure(NamedTuple):
-    """A document that did not land whole, the chunk it was about (None: all of it) and why."""
+    """A document that did not land whole and why; `chunk` where one of its chunks was refused, else None."""
 
     document_id: str
     reason: str
     chunk: int | None = None
 
+    def __str__(self) -> str:
+        chunk = "" if self.chunk is None else f", chunk {self.chunk}"
+        return f"{self.document_id}{chunk}: {self.reason}"
+
 
 @dataclass
 class Counts:
-    """Documents or chunks: read, of those skipped because nothing changed, encoded, written, failed; deleted because they went.
+    """Documents or chunks. When a run is over, read = skipped (nothing changed) + written + failed.
 
-    Documents are read = skipped + written + failed once a run is over (the rest was under way when it was cut short); `deleted`
-    counts those that lost chunks.
+    encoded: those that the encoder had to read, wholly or in part. deleted: chunks that are no more, documents that lost some.
     """
 
     read: int = 0
@@ -27,14 +32,23 @@ class Counts:
     failed: int = 0
     deleted: int = 0
 
+    @property
+    def done(self) -> int:
+        """Those that nothing more will happen to."""
+        return self.skipped + self.written + self.failed
+
+    def __str__(self) -> str:
+        parts = ("encoded", "written", "skipped", "failed", "deleted")
+        return f"{self.read:,} read: " + ", ".join(f"{getattr(self, part):,} {part}" for part in parts)
+
 
 @dataclass
 class IngestReport:
-    """What a run did so far; print it. `failed` names every document that did not land whole, with its reason.
+    """What a run did; print it for a summary.
 
-    truncated: chunks cut at the model's context. retries: requests sent again. seconds_encoding, seconds_uploading: the two
-    overlap, so they can add up to more than `seconds`, the wall clock. most_waiting: the most chunks that were encoded and not
-    yet written at one time, which is what a killed run has to encode again.
+    failed: every document that did not land whole, with the reason. truncated: chunks cut at the model's context. retries: calls
+    that were made again. seconds_encoding and seconds_uploading overlap, `seconds` is the wall clock. most_under_way: the
+    most chunks that were between the encoder's input and the database at one time: all the work that a killed run can lose.
     """
 
     documents: Counts = field(default_factory=Counts)
@@ -42,10 +56,21 @@ class IngestReport:
     failed: list[Failure] = field(default_factory=list)
     truncated: int = 0
     retries: int = 0
-    most_waiting: int = 0
+    most_under_way: int = 0
     seconds: float = 0.0
     seconds_encoding: float = 0.0
     seconds_uploading: float = 0.0
 
     def __str__(self) -> str:
-        raise NotImplementedError
+        lines = [f"documents: {self.documents}", f"chunks:    {self.chunks}"]
+        lines.append(f"{self.seconds:.1f} s, {self.seconds_encoding:.1f} s encoding, {self.seconds_uploading:.1f} s uploading")
+        if self.retries:
+            lines[-1] += f", {self.retries} calls tried again"
+        if self.most_under_way:
+            lines[-1] += f", at most {self.most_under_way:,} chunks under way at once"
+        if self.truncated:
+            lines.append(f"{self.truncated} chunks were cut at the length of the model's context")
+        lines += [f"failed: {failure}" for failure in self.failed[:SHOWN]]
+        if len(self.failed) > SHOWN:
+            lines.append(f"... and {len(self.failed) - SHOWN} more in report.failed")
+        return "\n".join(lines)
