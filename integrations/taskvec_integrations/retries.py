@@ -19,6 +19,15 @@ LONGEST_WAIT = 30.0  # seconds between two tries where the server asks for nothi
 log = logging.getLogger("taskvec")
 
 
+def check_seconds(retry_seconds: float) -> float:
+    """0 (never try again) or more; anything else is an error."""
+    if not isinstance(retry_seconds, int | float) or isinstance(retry_seconds, bool):
+        raise TypeError(f"retry_seconds is {retry_seconds!r}: a number of seconds was expected")
+    if not retry_seconds >= 0:
+        raise ValueError(f"retry_seconds is {retry_seconds}: use 0 (never try again) or more")
+    return retry_seconds
+
+
 class Retries:
     """Calls an engine's methods until they succeed, fail for good or `seconds` have passed.
 

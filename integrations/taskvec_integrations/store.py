@@ -21,6 +21,7 @@ from taskvec_integrations.engine import BARE, Engine, Hit, Record, caller_loop
 from taskvec_integrations.ingest import Ingest
 from taskvec_integrations.options import EmbedSettings, LazyEncoder
 from taskvec_integrations.report import Counts, Failure, IngestReport
+from taskvec_integrations.retries import check_seconds
 
 __all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store"]
 
@@ -49,7 +50,7 @@ class Store:
         self._encoder = LazyEncoder(encoder)
         self._settings = settings
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
-        self._retry_seconds = retry_seconds
+        self._retry_seconds = check_seconds(retry_seconds)
         self._checked = False
 
     def ingest(self, documents: Iterable[Input], *, progress: Progress = False) -> IngestReport:

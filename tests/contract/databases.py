@@ -5,6 +5,7 @@ A new one is a class here and a row in `DATABASES`.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from contract.fake import FakeCollection, FakeEngine, FakeStore
+from contract.qdrant_edge_client import EdgeClient
+from contract.qdrant_http import stub_qdrant
 from taskvec_integrations.qdrant import QdrantStore
+from taskvec_integrations.qdrant.engine import RECORD_POINT
 from taskvec_integrations.store import Hit, IngestReport, Store
 
 
@@ -106,6 +110,7 @@ class Qdrant:
 
     def points(self) -> dict[str, Stored]:
         found, _ = self._run(self._client.scroll("docs", limit=10**6, with_payload=True, with_vectors=True))
+        found = [point for point in found if point.id != RECORD_POINT]
         return {point.id: Stored(point.payload, np.array(point.vector, dtype=np.float32)) for point in found}
 
     def make(self, dimensions: int, metric: str = "cosine") -> None:
@@ -153,10 +158,53 @@ class QdrantAsync(Async, Qdrant):
         return asyncio.run(wait())
 
 
+class QdrantHttp(Sync, Qdrant):
+    """The remote path over HTTP."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stub = ExitStack()
+        self.server = self._stub.enter_context(stub_qdrant(self.backend(folder)))
+        self._remote = QdrantClient(self.server.url, check_compatibility=False)
+        super().__init__(self.server.client)
+
+    def backend(self, folder: Path) -> QdrantClient | None:
+        """What answers behind the stand-in."""
+        return None
+
+    def store(self, **settings: Any) -> Store:
+        return QdrantStore(self._remote, "docs", **settings)
+
+    def close(self) -> None:
+        self._remote.close()
+        self._stub.close()
+
+
+class QdrantOldHttp(QdrantHttp):
+    """A server that does not know collection metadata."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server.knows_metadata = False
+
+
+class QdrantEdge(QdrantHttp):
+    """Qdrant's real engine behind the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server.knows_metadata = False
+
+    def backend(self, folder: Path) -> QdrantClient | None:
+        return EdgeClient(folder)
+
+
 DATABASES: dict[str, Callable[[Path], Database]] = {
     "fake": Fake,
     "qdrant-memory": QdrantMemory,
     "qdrant-path": QdrantPath,
     "qdrant-path-from-async": QdrantPathFromAsync,
     "qdrant-async-client": QdrantAsync,
+    "qdrant-http": QdrantHttp,
+    "qdrant-http-without-metadata": QdrantOldHttp,
+    "qdrant-edge": QdrantEdge,
 }
