@@ -185,6 +185,10 @@ class Engine(ABC):
         """
         return 0.0 if isinstance(error, ConnectionError | TimeoutError) else None
 
+    def reason(self, error: Exception) -> str:
+        """One line for the report: why the server refused a point."""
+        return str(error) or type(error).__name__
+
     def refused(self, error: Exception) -> bool:
         """Whether the server refused what is in the batch (too large, bad value); the batch is then split to find the bad points.
 

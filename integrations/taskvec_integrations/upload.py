@@ -138,7 +138,7 @@ class Uploader:
             if self._engine.retry_after(error) is not None or not self._engine.refused(error):
                 raise
             if len(planned) == 1:
-                self._ledger.refused(*planned[0], error)
+                self._ledger.refused(*planned[0], self._engine.reason(error))
                 return
             for half in (planned[: len(planned) // 2], planned[len(planned) // 2 :]):
                 self._write(function, half)

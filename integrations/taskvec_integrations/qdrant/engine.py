@@ -8,7 +8,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.qdrant.calls import Calls
-from taskvec_integrations.qdrant.errors import refused, retry_after
+from taskvec_integrations.qdrant.errors import reason, refused, retry_after
 
 METRICS = {
     models.Distance.COSINE: "cosine",
@@ -122,6 +122,10 @@ class QdrantEngine(Engine):
     def retry_after(self, error: Exception) -> float | None:
         """See errors.py."""
         return retry_after(error)
+
+    def reason(self, error: Exception) -> str:
+        """See errors.py."""
+        return reason(error)
 
     def refused(self, error: Exception) -> bool:
         """See errors.py."""
