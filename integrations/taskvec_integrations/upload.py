@@ -62,7 +62,8 @@ class Uploader:
 
         Raises what ended the writing of an earlier one.
         """
-        for point in map(work.point, work.encode, vectors):
+        for chunk, vector in zip(work.encode, vectors, strict=True):
+            point = work.point(chunk, vector)
             self._room(self._engine.weigh(point), point.id).points.append((work, point))
         for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
             self._room(self._engine.weigh(point), point.id).payloads.append((work, point))

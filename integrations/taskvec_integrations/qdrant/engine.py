@@ -116,8 +116,8 @@ class QdrantEngine(Engine):
         return [Hit.of(str(point.id), point.score, point.payload or {}) for point in found.points]
 
     def weigh(self, point: Point) -> int:
-        """JSON: some 21 characters for each number of a vector."""
-        return point.payload_bytes + 2 * len(point.text) + 21 * len(point.vector) + 256
+        """JSON in UTF-8: some 21 characters for each number of a vector."""
+        return point.payload_bytes + 3 * len(point.text) + 21 * len(point.vector) + 256
 
     def retry_after(self, error: Exception) -> float | None:
         """See errors.py."""
