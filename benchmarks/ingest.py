@@ -80,13 +80,13 @@ def documents(encoder: Encoder, number: int, late: bool) -> list[Document]:
     return [Document(n, f"{n}. {pages[n % len(pages)]}", payload={"page": n}) for n in range(number)]
 
 
-def alone(encoder: Encoder, given: Sequence[Document], late: bool) -> Callable[[], None]:
+def alone(encoder: Encoder, given: Sequence[Document], late: bool) -> Callable[[], object]:
     """The encoder on the same texts, chunks known beforehand."""
     texts = [document.text or "" for document in given]
     if late:
         spans = split(texts, encoder, CHUNK_TOKENS)
-        return lambda: encoder.encode_spans(texts, spans) and None
-    return lambda: encoder.encode_documents(texts) is None or None
+        return lambda: encoder.encode_spans(texts, spans)
+    return lambda: encoder.encode_documents(texts)
 
 
 @contextmanager

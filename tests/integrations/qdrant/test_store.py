@@ -15,6 +15,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from contract.qdrant_http import StubQdrant, stub_qdrant
 from taskvec import Encoder
+from taskvec_integrations.engine import Record
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.qdrant.engine import RECORD_POINT, QdrantEngine
 from taskvec_integrations.qdrant.errors import refused, retry_after
@@ -60,17 +61,10 @@ def test_the_collection_is_made_as_described(server: StubQdrant, remote: QdrantC
     assert config.params.vectors == models.VectorParams(
         size=16, distance=models.Distance.COSINE, datatype=models.Datatype.FLOAT16
     )
-    assert config.metadata == {
-        "taskvec": {
-            "fingerprint": short.fingerprint,
-            "dimensions": 16,
-            "document_task": "separation",
-            "late_chunking": False,
-            "metric": "cosine",
-        }
-    }
+    found = QdrantEngine(remote, "docs", "", "float32").find()
+    assert found
+    assert found.record == Record(short.fingerprint, 16, "separation", late_chunking=False)
     assert server.indexed == ["document_id"]
-    assert server.client.count("docs").count == 0
 
 
 @pytest.mark.parametrize(
