@@ -357,7 +357,7 @@ def test_encode_spans_iter_is_lazy_and_keeps_what_came_before_an_error(short: En
     def source(count: int, bad: object) -> Iterator[Any]:
         nonlocal taken
         for taken in range(1, count + 1):
-            yield words(3, taken), [(0, 1)]
+            yield str(taken), [(0, 1)]
         yield bad
 
     vectors = short.encode_spans_iter(source(20_000, None))
