@@ -92,6 +92,13 @@ def test_the_collection_is_what_a_dictionary_would_be(
             np.testing.assert_allclose(vector, small.encode_documents(fields["text"]), atol=1e-6)
 
 
+def test_a_new_payload_for_a_chunk_that_was_refused(small: Encoder) -> None:
+    store = store_of(small, refuse_bad)
+    report = store.ingest([Document("a", chunks=["bad", "good"], payload={"v": version}) for version in (1, 2)])
+    assert report.failed == [Failure("a", "a bad word", 0)] * 2
+    assert (report.documents.failed, report.chunks.written, report.chunks.failed) == (2, 2, 2)
+
+
 # Bounds and overlap.
 
 
