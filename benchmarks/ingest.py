@@ -3,9 +3,10 @@
     python benchmarks/ingest.py [--model mini] [--layers 2] [--documents 200] [--repeats 3]
 
 Texts are those of Python's language reference in chunks of about 128 tokens, one chunk a document, so that every document has its
-id, hash and look-up; `--late` takes whole pages with late chunking, which the pipeline splits first. `--layers N` measures with
-random weights of the published width instead of the bundled model. Over HTTP means a process of its own with the tests' stand-in
-server. Runs are interleaved and medians compared; nothing is asserted.
+id, hash and look-up. `--late` takes whole pages as lists of such chunks, late chunked; `--split` leaves the pages for the
+pipeline to split, which encoding alone does not do. `--layers N` measures with random weights of the published width instead of
+the bundled model. Over HTTP means a process of its own with the tests' stand-in server. Runs are interleaved and medians
+compared; nothing is asserted.
 """
 
 import signal
@@ -32,12 +33,11 @@ from checkpoints import Shape, random_weights, write_native
 from contract.qdrant_http import stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.chunking import split
+from taskvec_integrations.documents import read_document
 from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.options import EmbedSettings
 from taskvec_integrations.qdrant import QdrantStore
-from taskvec_integrations.store import Document, IngestReport, Store
-
-CHUNK_TOKENS = 128
+from taskvec_integrations.store import CHUNK_TOKENS, Document, IngestReport, Store
 
 
 class NullEngine(Engine):
@@ -68,31 +68,33 @@ class NullEngine(Engine):
         return []
 
 
-def documents(encoder: Encoder, number: int, late: bool) -> list[Document]:
-    """Pages, or their chunks as documents of their own; repeated with a number in front if there are too few."""
+def documents(encoder: Encoder, number: int, late: bool, whole: bool) -> list[Document]:
+    """Chunks as documents of their own, pages of chunks, or pages; repeated with a number in front where there are too few."""
     pages = [text.strip() for text in topics.values()]
+    if whole:
+        return [Document(n, f"{n}. {pages[n % len(pages)]}") for n in range(number)]
+    pieces = [[page[start:stop] for start, stop in spans] for page, spans in zip(pages, split(pages, encoder, 128), strict=True)]
     if not late:
-        pages = [
-            page[start:stop]
-            for page, spans in zip(pages, split(pages, encoder, CHUNK_TOKENS), strict=True)
-            for start, stop in spans
-        ]
-    return [Document(n, f"{n}. {pages[n % len(pages)]}", payload={"page": n}) for n in range(number)]
+        pieces = [[piece] for page in pieces for piece in page]
+    numbered = ([f"{n}. {piece}" for piece in pieces[n % len(pieces)]] for n in range(number))
+    return [Document(n, chunks=chunks, payload={"page": n}) for n, chunks in enumerate(numbered)]
 
 
 def alone(encoder: Encoder, given: Sequence[Document], late: bool) -> Callable[[], object]:
     """The encoder on the same texts, chunks known beforehand."""
-    texts = [document.text or "" for document in given]
+    texts = [document.text or " ".join(document.chunks or ()) for document in given]
+    spans = [read_document(document).spans for document in given]
+    known = [own or made for own, made in zip(spans, split(texts, encoder, CHUNK_TOKENS), strict=True)]
     if late:
-        spans = split(texts, encoder, CHUNK_TOKENS)
-        return lambda: encoder.encode_spans(texts, spans)
-    return lambda: encoder.encode_documents(texts)
+        return lambda: encoder.encode_spans(texts, known)
+    chunks = [text[start:stop] for text, own in zip(texts, known, strict=True) for start, stop in own]
+    return lambda: encoder.encode_documents(chunks)
 
 
 @contextmanager
 def stores(encoder: Encoder, late: bool) -> Iterator[dict[str, Callable[[], Store]]]:
     """A new store of each kind."""
-    options: dict[str, Any] = {"encoder": encoder, "late_chunking": late, "chunk_tokens": CHUNK_TOKENS}
+    options: dict[str, Any] = {"encoder": encoder, "late_chunking": late}
     settings = EmbedSettings(late_chunking=late)
     with ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True))
@@ -115,7 +117,7 @@ def stores(encoder: Encoder, late: bool) -> Iterator[dict[str, Callable[[], Stor
             return QdrantStore(remote, f"docs{next(numbers)}", **options)
 
         yield {
-            "null sink": lambda: Store(NullEngine(), encoder=encoder, settings=settings, chunk_tokens=CHUNK_TOKENS),
+            "null sink": lambda: Store(NullEngine(), encoder=encoder, settings=settings),
             "Qdrant in memory": embedded(None),
             "Qdrant in a folder": embedded("index"),
             "Qdrant in memory over HTTP": over_http,
@@ -154,6 +156,7 @@ def main(
     layers: Annotated[int, typer.Option(help="random weights of full width with so many layers, instead of a model")] = 0,
     number: Annotated[int, typer.Option("--documents")] = 1000,
     late: bool = False,
+    whole: Annotated[bool, typer.Option("--split", help="let the pipeline split pages")] = False,
     repeats: int = 3,
     serve: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -167,9 +170,12 @@ def main(
             shape = Shape(width=1024, layers=layers, heads=16, inner=4096, vocab=250_002)
             model = str(write_native(Path(folder) / "model", random_weights(shape)))
         encoder = Encoder.from_pretrained(model)
-        given = documents(encoder, number, late)
-        tokens = sum(encoder.count_tokens(document.text or "")[0] for document in given)
-        print(f"{encoder!r}, {number} documents, {tokens} tokens, {'late' if late else 'plain'}, {repeats} repeats", flush=True)
+        given = documents(encoder, number, late, whole)
+        tokens = sum(encoder.count_tokens([document.text or " ".join(document.chunks or ()) for document in given]))
+        print(
+            f"{encoder!r}, {number} documents, {tokens} tokens, {late=}, split={whole}, {repeats} repeats",
+            flush=True,
+        )
         show(*measure(encoder, given, late, repeats))
 
 
