@@ -148,7 +148,7 @@ class QdrantEngine(Engine):
         written = (getattr(config, "metadata", None) or {}).get(METADATA)
         if written is None and (points := self._call("retrieve", self.name, [RECORD_POINT])):
             written = points[0].payload.get(METADATA)
-        return Record(**written) if written else None
+        return Record.of(written) if written else None
 
     def _complete(self, record: Record) -> None:
         """The reserved point where metadata was not kept, and the index."""

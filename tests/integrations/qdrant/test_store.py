@@ -307,6 +307,15 @@ def test_the_reserved_point_of_an_older_server_is_never_found(server: StubQdrant
     assert server.client.retrieve("docs", [RECORD_POINT])
 
 
+def test_a_record_of_another_version_is_said(short: Encoder) -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection("docs", COSINE)
+    client.upsert("docs", [models.PointStruct(id=RECORD_POINT, vector={}, payload={"taskvec": {"model": "x", "version": 7}})])
+    with pytest.raises(ValueError, match=r"not of this version of taskvec: {'model': 'x', 'version': 7}"):
+        QdrantStore(client, "docs", encoder=short).ingest(TEXTS)
+    client.close()
+
+
 def test_a_folder_keeps_its_record(tmp_path: Path, short: Encoder) -> None:
     for _ in range(2):
         client = QdrantClient(path=str(tmp_path))
