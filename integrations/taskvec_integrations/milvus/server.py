@@ -48,7 +48,7 @@ class Server:
         """A server without hybrid_search is a NotImplementedError that says what works instead."""
         if self.version and self.name != LITE and self.version < HYBRID_SEARCH:
             raise NotImplementedError(
-                f"{self} has no hybrid_search: search field by field and merge the hits, or Milvus {_dotted(HYBRID_SEARCH)} or later"
+                f"{self} has no hybrid_search: search field by field and merge the hits, or use {_dotted(HYBRID_SEARCH)} or later"
             )
 
 
