@@ -126,7 +126,7 @@ class Texts:
 
     def _row_text(self, row: Mapping[str, Any], name: str, collection: str) -> str | None:
         text_field = self._text_field.get(collection) if isinstance(self._text_field, Mapping) else self._text_field
-        value = row[name] if name in row or text_field is None else row.get(text_field)
+        value = row.get(name) if name in row or text_field is None else row.get(text_field)
         return value if isinstance(value, str) else None
 
 
