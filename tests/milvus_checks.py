@@ -1,10 +1,13 @@
 """What the Milvus tests share: a client of either kind, and the check that its texts become the right vectors."""
 
 import asyncio
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pymilvus import MilvusClient
+import pytest
+from pymilvus import AsyncMilvusClient, MilvusClient
 
 from taskvec import Encoder
 from taskvec_integrations.milvus import TextCollection
@@ -20,25 +23,37 @@ QUESTIONS = ["Why does bread rise?", "What causes the tides?"]
 
 
 class Asked:
-    """A client of either kind whose methods are called by name and waited for."""
+    """A client of either kind whose methods are called by name and waited for; an async one lives in one event loop."""
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    def __init__(self, make: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._runner = asyncio.Runner()
+        self.client = self.wait(make, *args, **kwargs)
 
     def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        made = getattr(self.client, method)
-        if not asyncio.iscoroutinefunction(made):
-            return made(*args, **kwargs)
+        return self.wait(getattr(self.client, method), *args, **kwargs)
+
+    def wait(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What a function returns, or the coroutine that it returns."""
 
         async def call() -> Any:
-            return await made(*args, **kwargs)
+            made = function(*args, **kwargs)
+            return await made if inspect.isawaitable(made) else made
 
         return self._runner.run(call())
+
+    def create(self, layout: TextCollection, name: str, **options: Any) -> None:
+        """Make a collection with this client."""
+        make = layout.acreate if isinstance(self.client, AsyncMilvusClient) else layout.create
+        self.wait(make, self.client, name, **options)
 
     def close(self) -> None:
         self("close")
         self._runner.close()
+
+
+def on(*engines: str) -> pytest.MarkDecorator:
+    """Where a test runs, other than milvus-lite."""
+    return pytest.mark.parametrize("uri", engines, indirect=True)
 
 
 def stored(client: MilvusClient, name: str, field: str = "vector") -> dict[str, np.ndarray]:

@@ -33,15 +33,16 @@ class Sent(NamedTuple):
 
 
 class Stub(milvus_pb2_grpc.MilvusServiceServicer):
-    """The schemas and indexes it was asked to create, by name, and every vector it was sent, in order."""
+    """The schemas and indexes it was asked to create, by name, every vector it was sent and every search, in order."""
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self.uri = ""
         self.schemas: dict[str, Any] = {}
         self.indexes: dict[str, dict[str, str]] = {}
         self.sent: list[Sent] = []
         self.described = 0
-        self.consistency: list[int] = []
+        self.searches: list[Any] = []
 
     def Connect(self, request: Any, context: Any) -> Any:
         return milvus_pb2.ConnectResponse(status=OK, server_info=common_pb2.ServerInfo(build_tags=self.version), identifier=1)
@@ -86,7 +87,7 @@ class Stub(milvus_pb2_grpc.MilvusServiceServicer):
 
     def Search(self, request: Any, context: Any) -> Any:
         self._note(request)
-        self.consistency.append(request.consistency_level)
+        self.searches.append(request)
         return milvus_pb2.SearchResults(
             status=OK, results=schema_pb2.SearchResultData(num_queries=request.nq, topks=[0] * request.nq)
         )
@@ -108,15 +109,15 @@ def _floats(values: Any) -> bytes:
 
 
 @contextmanager
-def serving(version: str) -> Iterator[tuple[str, Stub]]:
-    """The URI of a stub of a version, and the stub."""
+def serving(version: str) -> Iterator[Stub]:
+    """A stub of a version of Milvus; `uri` is where it listens."""
     stub = Stub(version)
     with ThreadPoolExecutor(4) as executor:
         server = grpc.server(executor)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(stub, server)
-        port = server.add_insecure_port("127.0.0.1:0")
+        stub.uri = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         try:
-            yield f"http://127.0.0.1:{port}", stub
+            yield stub
         finally:
             server.stop(None).wait()

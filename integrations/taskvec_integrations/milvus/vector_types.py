@@ -74,11 +74,11 @@ def _binary(vectors: Vectors) -> Sequence[Any]:
 
 
 _TYPES = (
-    VectorType("float32", "FLOAT_VECTOR", "COSINE", (2, 3), True, AUTOINDEX, list),
+    VectorType("float32", "FLOAT_VECTOR", "COSINE", (2, 0), True, AUTOINDEX, list),
     VectorType("float16", "FLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, lambda vectors: list(vectors.astype(np.float16))),
     VectorType("bfloat16", "BFLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, _bfloat16),
     VectorType("int8", "INT8_VECTOR", "COSINE", (2, 6), False, HNSW, _int8),
-    VectorType("binary", "BINARY_VECTOR", "HAMMING", (2, 3), False, BIN_FLAT, _binary),
+    VectorType("binary", "BINARY_VECTOR", "HAMMING", (2, 0), False, BIN_FLAT, _binary),
 )
 VECTOR_TYPES = {kind.precision: kind for kind in _TYPES}
 """By precision."""

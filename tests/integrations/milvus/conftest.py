@@ -40,7 +40,7 @@ def plain(uri: str) -> Iterator[MilvusClient]:
 @pytest.fixture(params=[TaskvecMilvusClient, AsyncTaskvecMilvusClient], ids=["sync", "async"])
 def asked(request: pytest.FixtureRequest, uri: str, mini: Encoder) -> Iterator[Asked]:
     """Our client, whose rows get their missing vectors from the field "text"."""
-    client = Asked(request.param(uri, encoder=mini, text_field="text"))
+    client = Asked(request.param, uri, encoder=mini, text_field="text")
     yield client
     client.close()
 

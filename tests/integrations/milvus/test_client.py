@@ -18,16 +18,11 @@ from pymilvus import (
     RRFRanker,
 )
 
-from milvus_checks import DIMENSIONS, QUESTIONS, TEXTS, Asked, check_vectors, stored
+from milvus_checks import DIMENSIONS, QUESTIONS, TEXTS, Asked, check_vectors, on, stored
 from taskvec import Encoder, Task
 from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient, TextCollection
 
 ROWS = [{"id": id, "text": text} for id, text in TEXTS.items()]
-
-
-def on(*engines: str) -> pytest.MarkDecorator:
-    """Where a test runs, other than milvus-lite."""
-    return pytest.mark.parametrize("uri", engines, indirect=True)
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
@@ -165,7 +160,7 @@ def test_a_field_wider_than_the_model_names_both(asked: Asked, plain: MilvusClie
 
 @on("lite", "server")
 def test_a_collection_that_was_made_anew_is_read_anew(plain: MilvusClient, mini: Encoder, uri: str, name: str) -> None:
-    remade(Asked(TaskvecMilvusClient(uri, encoder=mini, text_field="text")), plain, name, (DIMENSIONS, 32))
+    remade(Asked(TaskvecMilvusClient, uri, encoder=mini, text_field="text"), plain, name, (DIMENSIONS, 32))
 
 
 def test_a_collection_that_was_too_wide_is_read_anew(asked: Asked, plain: MilvusClient, name: str) -> None:
