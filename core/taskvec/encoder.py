@@ -1,6 +1,7 @@
 """Encoder: the public face. Checks what it is given and hands it to the pipeline; every step lives in its own module."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from taskvec.devices import release_cache
 from taskvec.fingerprint import fingerprint
 from taskvec.hub import DEFAULT_MODEL
-from taskvec.inputs import Item, read_chunks, read_spans, read_texts
+from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, LoadSettings, Parts, load
 from taskvec.options import EncodeOptions, Settings, Usage, check_flag, resolve
@@ -163,6 +164,18 @@ class Encoder:
         blocks = self._pipeline.texts(read_texts(texts), settings, None)
         return (vector for block in blocks for vector in block)
 
+    def encode_spans_iter(
+        self, documents: Iterable[tuple[str, Iterable[Span]]], **options: Unpack[EncodeOptions]
+    ) -> Iterator[Vectors]:
+        """`encode_spans` of any iterable of (text, spans) pairs: (n_spans, dimensions) for each, in order, in bounded memory.
+
+        Reads and raises as `encode_iter` does.
+        """
+        settings = self._resolve(options, DOCUMENT_TASK)
+        counts: deque[int] = deque()
+        blocks = self._pipeline.documents(_counted(read_spanned(documents), counts), settings, None)
+        return (vectors for block in blocks for vectors in _divided(block, counts))
+
     async def aencode(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
@@ -275,3 +288,19 @@ class Encoder:
         blocks = [np.empty((0, settings.dimensions), dtype=np.float32)]
         blocks += self._pipeline.documents([item for item in items if item.spans], settings, sum(counts))
         return np.split(np.concatenate(blocks), np.cumsum(counts)[:-1]) if items else []
+
+
+def _counted(items: Iterable[Item], counts: deque[int]) -> Iterator[Item]:
+    """The items, with the number of spans of each added to `counts` as it is read."""
+    for item in items:
+        counts.append(len(item.spans))
+        yield item
+
+
+def _divided(block: Vectors, counts: deque[int]) -> Iterator[Vectors]:
+    """The rows of a block by document: as many documents as the rows are of, which are taken from `counts`."""
+    row = 0
+    while row < len(block) or (counts and not counts[0]):
+        count = counts.popleft()
+        yield block[row : row + count]
+        row += count

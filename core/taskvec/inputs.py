@@ -22,11 +22,7 @@ def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]
     if unordered or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) != 1:
         raise TypeError(f"{name}s must be a str or a one-dimensional iterable of str in order, got {type(texts).__name__}")
     for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{name} {position} is {type(text).__name__}, a str was expected")
-        if not text.isascii():
-            _check_characters(text, f"{name} {position}")
-        yield Item(position, text)
+        yield Item(position, _check_text(text, f"{name} {position}"))
 
 
 def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[Item]:
@@ -42,6 +38,18 @@ def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[It
         item._replace(spans=check_spans(own, item.text, f"document {item.position}"))
         for item, own in zip(items, lists, strict=True)
     ]
+
+
+def read_spanned(documents: Iterable[tuple[str, Iterable[Span]]]) -> Iterator[Item]:
+    """(text, spans) pairs one by one with their places, checked as in `read_spans`."""
+    _check_list(documents, "documents", "encode_spans_iter([(text, [(start, stop), ...]), ...])")
+    for position, pair in enumerate(documents):
+        where = f"document {position}"
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"{where} is {type(pair).__name__}, a pair of a text and a list of spans was expected")
+        text, spans = _check_text(pair[0], where), pair[1]
+        _check_list(spans, f"the second part of {where}", "[(start, stop), ...]")
+        yield Item(position, text, check_spans(spans, text, where))
 
 
 def read_chunks(documents: Iterable[Iterable[str]]) -> list[Item]:
@@ -61,11 +69,14 @@ def _check_list(given: object, name: str, fix: str) -> None:
         raise TypeError(f"{name} is {type(given).__name__}, a list was expected: {fix}")
 
 
-def _check_characters(text: str, where: str) -> None:
+def _check_text(text: object, where: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{where} is {type(text).__name__}, a str was expected")
     try:
-        text.encode()
+        text.isascii() or text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{where} has a lone surrogate at character {error.start}, which is no text: "
             "clean it with text.encode('utf-8', 'replace').decode()"
         ) from None
+    return text

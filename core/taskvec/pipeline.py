@@ -65,8 +65,8 @@ class Pipeline:
         """Vectors (n, dimensions) of plain texts, a block of them at a time."""
         return self._run(items, partial(self._text_block, settings), settings, total)
 
-    def documents(self, items: Iterable[Item], settings: Settings, total: int) -> Iterator[Vectors]:
-        """Vectors (n, dimensions) of the spans of documents, `total` in all, a block of documents at a time."""
+    def documents(self, items: Iterable[Item], settings: Settings, total: int | None) -> Iterator[Vectors]:
+        """Vectors (n, dimensions) of the spans of documents, `total` in all if that is known, a block of documents at a time."""
         return self._run(items, partial(self._document_block, settings), settings, total)
 
     def check_lengths(self, items: Iterable[Item], settings: Settings) -> None:

@@ -10,7 +10,7 @@ Progress = bool | Report
 
 
 @contextmanager
-def reporting(progress: Progress, total: int | None) -> Iterator[Report]:
+def reporting(progress: Progress, total: int | None, doing: str = "encoding") -> Iterator[Report]:
     """A function that takes the number done so far and the total, and shows them the way `progress` says."""
     if not progress:
         yield lambda done, total: None
@@ -21,7 +21,7 @@ def reporting(progress: Progress, total: int | None) -> Iterator[Report]:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("encoding", total=total)
+            task = bar.add_task(doing, total=total)
             yield lambda done, total: bar.update(task, completed=done)

@@ -1,0 +1,110 @@
+"""The pipeline, written once: read and compare documents, encode what changed, write it, and keep the books.
+
+The caller's thread reads and encodes; a thread beside it looks the next documents up and another one writes. Every stage hands
+on a bounded amount. Where the engine is not `threaded`, all of it happens in the caller's thread.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
+from contextvars import copy_context
+
+from taskvec import Encoder
+from taskvec.blocks import blocks, map_ahead
+from taskvec.progress import Progress, reporting
+from taskvec_integrations.collection import open_for_writing
+from taskvec_integrations.documents import Input, Source, name_of, read_document
+from taskvec_integrations.encoding import Encoding
+from taskvec_integrations.engine import Engine, Record
+from taskvec_integrations.ledger import Ledger
+from taskvec_integrations.plan import Planner, Work
+from taskvec_integrations.report import IngestReport
+from taskvec_integrations.retries import Retries
+from taskvec_integrations.upload import Uploader
+
+# Documents compared with the store at once: this many characters, or 256 documents where they are short.
+LOOK_AHEAD = 1 << 20
+
+log = logging.getLogger("taskvec")
+
+
+class Ingest:
+    """One run: documents into the collection of `engine`, which is made if need be and has to fit `record`."""
+
+    def __init__(self, engine: Engine, encoder: Encoder, record: Record, chunk_tokens: int | None, retry_seconds: float) -> None:
+        self._engine = engine
+        self._record = record
+        self._ledger = Ledger()
+        stop = threading.Event()
+        self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
+        self._planner = Planner(engine, lambda ids: self._retries(engine.stored, ids), encoder, record, chunk_tokens)
+        self._encoding = Encoding(encoder, record, self._ledger)
+        self._uploader = Uploader(engine, self._retries, self._ledger, stop, self._planner.finished)
+
+    def __call__(self, documents: Iterable[Input], progress: Progress) -> IngestReport:
+        """Ingest all documents. An error that ends the run early has the report so far as a note."""
+        report, start = self._ledger.report, time.perf_counter()
+        total = len(documents) if isinstance(documents, Sized) else None
+        try:
+            with reporting(progress, total, "ingesting") as tell:
+                self._run(documents, lambda: tell(report.documents.done, total))
+        except BaseException as error:
+            report.seconds = time.perf_counter() - start
+            error.add_note(f"Ingested into {self._engine.name} before this; the same call goes on from there:\n{report}")
+            log.warning("Ingesting into %s ended early: %r\n%s", self._engine.name, error, report)
+            raise
+        report.seconds = time.perf_counter() - start
+        log.info("Ingested into %s\n%s", self._engine.name, report)
+        return report
+
+    def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
+        self._retries(open_for_writing, self._engine, self._record)
+        try:
+            try:
+                for work, vectors in self._encoding(self._changed(documents, tell)):
+                    self._uploader.add(work, vectors)
+                    tell()
+            except Exception:
+                self._uploader.close()  # what came before a bad moment of the input is written
+                raise
+            self._uploader.close()
+        except BaseException:
+            self._uploader.abort()
+            with suppress(Exception):
+                self._finish()
+            raise
+        self._finish()
+        tell()
+
+    def _finish(self) -> None:
+        if self._ledger.report.chunks.written or self._ledger.report.chunks.deleted:
+            self._engine.finish()
+
+    def _changed(self, documents: Iterable[Input], tell: Callable[[], None]) -> Iterator[Work]:
+        """Documents with something to encode (and what must wait for them); what there is to do for others is done here."""
+        for works in self._plans(documents):
+            for work in works:
+                self._ledger.planned(work)
+                if work.encode or (work.changed and not self._planner.is_alone(work)):
+                    yield work
+                elif work.changed:
+                    self._uploader.add(work, ())
+            tell()
+
+    def _plans(self, documents: Iterable[Input]) -> Iterator[list[Work]]:
+        batches = blocks(self._sources(documents), lambda source: max(len(source.text), LOOK_AHEAD // 256), LOOK_AHEAD)
+        if not self._engine.threaded:
+            return map(self._planner, batches)
+        context = copy_context()
+        return map_ahead(lambda sources: context.run(self._planner, sources), batches)
+
+    def _sources(self, documents: Iterable[Input]) -> Iterator[Source]:
+        for position, given in enumerate(documents):
+            try:
+                source = read_document(given)
+            except (TypeError, ValueError) as error:
+                self._ledger.unusable(name_of(given, position), error)
+            else:
+                yield source

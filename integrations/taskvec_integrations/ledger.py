@@ -1,0 +1,86 @@
+"""Keeping the report while a run goes on: one place that counts, from whichever thread something happened in."""
+
+import threading
+from collections.abc import Sequence
+
+from taskvec_integrations.engine import Point
+from taskvec_integrations.plan import Work
+from taskvec_integrations.report import Failure, IngestReport
+
+
+class Ledger:
+    """Enters what happens into a report. Every chunk and document that was read is entered once more when it is done."""
+
+    def __init__(self) -> None:
+        self.report = IngestReport()
+        self._under_way = 0
+        self._lock = threading.Lock()
+
+    def unusable(self, name: str, error: Exception) -> None:
+        """An input that is no document."""
+        with self._lock:
+            self.report.documents.read += 1
+            self.report.documents.failed += 1
+            self.report.failed.append(Failure(name, str(error)))
+
+    def planned(self, work: Work) -> None:
+        """A document was read and compared with what is stored."""
+        changed = len(work.encode) + len(work.rewrite)
+        with self._lock:
+            self.report.documents.read += 1
+            self.report.documents.skipped += not work.changed
+            self.report.chunks.read += len(work.spans)
+            self.report.chunks.skipped += len(work.spans) - changed
+
+    def started(self, work: Work) -> None:
+        """A document's changed chunks go to the encoder."""
+        with self._lock:
+            self._under_way += len(work.encode)
+            self.report.most_under_way = max(self.report.most_under_way, self._under_way)
+
+    def encoded(self, chunks: int) -> None:
+        """So many chunks of a document were encoded."""
+        with self._lock:
+            self.report.documents.encoded += 1
+            self.report.chunks.encoded += chunks
+
+    def written(self, points: Sequence[tuple[Work, Point]]) -> None:
+        """Points were written, in full or only their payload."""
+        with self._lock:
+            self.report.chunks.written += len(points)
+            self._under_way -= sum(len(point.vector) > 0 for _, point in points)
+
+    def refused(self, work: Work, point: Point, error: Exception) -> None:
+        """The server refused a point."""
+        with self._lock:
+            work.failed = True
+            self.report.chunks.failed += 1
+            self.report.failed.append(Failure(point.document_id, str(error) or type(error).__name__, point.chunk))
+            self._under_way -= len(point.vector) > 0
+
+    def deleted(self, points: int) -> None:
+        """Points that their documents no longer have were deleted."""
+        with self._lock:
+            self.report.chunks.deleted += points
+
+    def finished(self, work: Work) -> None:
+        """The last of a changed document is through."""
+        with self._lock:
+            self.report.documents.failed += work.failed
+            self.report.documents.written += not work.failed
+            self.report.documents.deleted += bool(work.stale)
+
+    def retried(self) -> None:
+        """A call is made again."""
+        with self._lock:
+            self.report.retries += 1
+
+    def encoding(self, seconds: float) -> None:
+        """The encoder took so long."""
+        with self._lock:
+            self.report.seconds_encoding += seconds
+
+    def uploading(self, seconds: float) -> None:
+        """A batch took so long, retries included."""
+        with self._lock:
+            self.report.seconds_uploading += seconds

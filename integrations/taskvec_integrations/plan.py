@@ -1,0 +1,144 @@
+"""What there is to do for each document: its chunks with ids and hashes, against what the collection holds of it already.
+
+A hash covers everything a vector depends on, so equal hashes mean that encoding again would change nothing. Knows neither how to
+encode nor how to write.
+"""
+
+import hashlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from taskvec import Encoder
+from taskvec.late_chunking import Span
+from taskvec_integrations.chunking import split
+from taskvec_integrations.documents import Source
+from taskvec_integrations.engine import Engine, Point, Record, Vector
+
+NAMESPACE = uuid.UUID("5f0d4a35-2f1b-5a2c-9c0e-7a3c1b8e4d61")
+"""Of the ids of points. Changing it, or anything that goes into a hash, makes every collection be written again."""
+
+LookUp = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
+
+
+def point_id(document_id: str, chunk: int) -> str:
+    """The id of a chunk: a UUID that is the same in every run."""
+    return str(uuid.uuid5(NAMESPACE, f"{document_id}/{chunk}"))
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A document on its way: chunks to encode, chunks that only get a new payload, ids of points that it no longer has."""
+
+    source: Source
+    spans: Sequence[Span]
+    hashes: Sequence[str]
+    encode: list[int]
+    rewrite: list[int]
+    stale: list[str]
+    failed: bool = field(default=False, init=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.encode or self.rewrite or self.stale)
+
+    def chunk_text(self, chunk: int) -> str:
+        """The text of one chunk."""
+        start, stop = self.spans[chunk]
+        return self.source.text[start:stop]
+
+    def point(self, chunk: int, vector: Vector) -> Point:
+        """One chunk as it is stored."""
+        source = self.source
+        return Point(
+            id=point_id(source.id, chunk),
+            document_id=source.id,
+            chunk=chunk,
+            text=self.chunk_text(chunk),
+            hash=self.hashes[chunk],
+            payload=source.payload,
+            payload_bytes=len(source.payload_json),
+            vector=vector,
+        )
+
+
+class Planner:
+    """Makes Work of Sources. Documents under way count as stored, so that one that comes twice is not encoded twice.
+
+    Called from one thread; `finished` may be called from another.
+    """
+
+    def __init__(self, engine: Engine, look_up: LookUp, encoder: Encoder, record: Record, chunk_tokens: int | None) -> None:
+        self._engine = engine
+        self._look_up = look_up
+        self._encoder = encoder
+        self._late = record.late_chunking
+        self._chunk_tokens = chunk_tokens
+        instruction = record.task.instruction if record.task else ""
+        self._settings = json.dumps([asdict(record), instruction]).encode()
+        self._lock = threading.Lock()
+        self._under_way: dict[str, tuple[int, Mapping[str, str]]] = {}
+
+    def __call__(self, sources: Sequence[Source]) -> list[Work]:
+        """Work for each document, in order."""
+        with self._lock:  # first those under way: what is not among them now is written, and the look-up will see it
+            held = {source.id: self._under_way[source.id][1] for source in sources if source.id in self._under_way}
+        unknown = list({source.id for source in sources} - held.keys())
+        for start in range(0, len(unknown), self._engine.max_lookup):
+            held |= self._look_up(unknown[start : start + self._engine.max_lookup])
+        works = []
+        for source, spans in zip(sources, self._spans(sources), strict=True):
+            work, now = self._compare(source, spans, held.get(source.id, {}))
+            works.append(work)
+            held[source.id] = now
+            if work.changed:
+                self._start(source.id, now)
+        return works
+
+    def is_alone(self, work: Work) -> bool:
+        """Whether no other document of the same id is under way."""
+        with self._lock:
+            return self._under_way[work.source.id][0] == 1
+
+    def finished(self, work: Work) -> None:
+        """A changed document is written."""
+        with self._lock:
+            count, now = self._under_way.pop(work.source.id)
+            if count > 1:
+                self._under_way[work.source.id] = count - 1, now
+
+    def _start(self, document_id: str, now: Mapping[str, str]) -> None:
+        with self._lock:
+            count, _ = self._under_way.get(document_id, (0, {}))
+            self._under_way[document_id] = count + 1, now
+
+    def _spans(self, sources: Sequence[Source]) -> list[Sequence[Span]]:
+        whole = iter(split([source.text for source in sources if source.spans is None], self._encoder, self._chunk_tokens))
+        return [next(whole) if source.spans is None else source.spans for source in sources]
+
+    def _compare(self, source: Source, spans: Sequence[Span], held: Mapping[str, str]) -> tuple[Work, dict[str, str]]:
+        hashes = self._hashes(source, spans)
+        now = {point_id(source.id, chunk): hashed for chunk, hashed in enumerate(hashes)}
+        different = [
+            (chunk, held.get(id, ""), hashed) for chunk, (id, hashed) in enumerate(now.items()) if held.get(id) != hashed
+        ]
+        payload_only = [chunk for chunk, old, new in different if old[:32] == new[:32] and self._engine.writes_payloads]
+        encode = [chunk for chunk, _, _ in different if chunk not in set(payload_only)]
+        return Work(source, spans, hashes, encode, payload_only, [id for id in held if id not in now]), now
+
+    def _hashes(self, source: Source, spans: Sequence[Span]) -> list[str]:
+        """For each chunk 32 characters for its vector and 32 for its payload."""
+        payload = _digest(source.payload_json)
+        if self._late:  # every vector depends on the whole text, and on the spans at its two ends
+            return [_digest(self._settings, source.text.encode(), repr(list(spans)).encode()) + payload] * len(spans)
+        return [_digest(self._settings, source.text[start:stop].encode()) + payload for start, stop in spans]
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()

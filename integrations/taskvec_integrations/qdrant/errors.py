@@ -1,0 +1,41 @@
+"""What the errors of a Qdrant client mean, over HTTP and gRPC: whether waiting helps, whether the points were at fault."""
+
+import grpc
+import httpx
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+BUSY = {408, 429, 502, 503, 504}
+REFUSED = {400, 413, 422}
+BUSY_CODES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
+REFUSED_CODES = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
+TOO_LARGE = "larger than max"  # gRPC has the same code for a message that is too large and for a server that is too busy
+
+
+def retry_after(error: Exception) -> float | None:
+    """None where trying again will not help, else the seconds the server asked to wait, or 0."""
+    if isinstance(error, ResponseHandlingException):
+        return 0.0 if isinstance(error.source, httpx.TransportError) else None
+    if isinstance(error, UnexpectedResponse):
+        return _seconds(error.headers) if error.status_code in BUSY else None
+    if isinstance(error, grpc.RpcError):
+        return 0.0 if error.code() in BUSY_CODES and not _too_large(error) else None
+    asked = getattr(error, "retry_after_s", None)  # qdrant_client's ResourceExhaustedResponse, which older versions lack
+    return None if asked is None else float(asked)
+
+
+def refused(error: Exception) -> bool:
+    """Whether the server (or the client, before sending) found something wrong with the points themselves."""
+    if isinstance(error, UnexpectedResponse):
+        return error.status_code in REFUSED
+    if isinstance(error, grpc.RpcError):
+        return error.code() in REFUSED_CODES or _too_large(error)
+    return isinstance(error, ValueError | TypeError)
+
+
+def _too_large(error: grpc.RpcError) -> bool:
+    return TOO_LARGE in (error.details() or "")
+
+
+def _seconds(headers: httpx.Headers) -> float:
+    value = headers.get("retry-after", "0")
+    return float(value) if value.isdigit() else 0.0  # it may be a date, which the backoff does as well without

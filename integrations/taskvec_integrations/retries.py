@@ -1,0 +1,70 @@
+"""Trying again where it helps: exponential waits with jitter, at least as long as the server asked for, for a limited time."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_any, stop_before_delay, stop_when_event_set
+from tenacity.nap import sleep_using_event
+from tenacity.wait import wait_random_exponential
+
+from taskvec_integrations.engine import Engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LONGEST_WAIT = 30.0  # seconds between two tries where the server asks for nothing longer
+
+log = logging.getLogger("taskvec")
+
+
+def check_seconds(retry_seconds: float) -> float:
+    """0 (never try again) or more; anything else is an error."""
+    if not isinstance(retry_seconds, int | float) or isinstance(retry_seconds, bool):
+        raise TypeError(f"retry_seconds is {retry_seconds!r}: a number of seconds was expected")
+    if not retry_seconds >= 0:
+        raise ValueError(f"retry_seconds is {retry_seconds}: use 0 (never try again) or more")
+    return retry_seconds
+
+
+class Retries:
+    """Calls an engine's methods until they succeed, fail for good or `seconds` have passed.
+
+    `stop` ends a wait at once; it is set where the time was up, so that whatever else calls does not wait as long again.
+    """
+
+    def __init__(self, engine: Engine, seconds: float, stop: threading.Event, count: Callable[[], None]) -> None:
+        self._engine = engine
+        self._stop = stop
+        self._count = count
+        self._backoff = wait_random_exponential(multiplier=engine.first_wait, max=LONGEST_WAIT)
+        self._tries = Retrying(
+            retry=retry_if_exception(lambda error: self._asked(error) is not None),
+            wait=self._wait,
+            stop=stop_any(stop_before_delay(seconds), stop_when_event_set(stop)),
+            sleep=sleep_using_event(stop),
+            before_sleep=self._before_sleep,
+            reraise=True,
+        )
+
+    def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of a call; the last error where no try succeeded."""
+        try:
+            return self._tries(function, *args, **kwargs)
+        except Exception as error:
+            if self._asked(error) is not None:
+                self._stop.set()
+            raise
+
+    def _asked(self, error: BaseException | None) -> float | None:
+        return self._engine.retry_after(error) if isinstance(error, Exception) else None
+
+    def _wait(self, state: RetryCallState) -> float:
+        asked = self._asked(state.outcome.exception()) if state.outcome else None
+        return max(asked or 0.0, self._backoff(state))
+
+    def _before_sleep(self, state: RetryCallState) -> None:
+        self._count()
+        error = state.outcome.exception() if state.outcome else None
+        log.info("%s: %r; trying again in %.1f s", self._engine.name, error, state.upcoming_sleep)

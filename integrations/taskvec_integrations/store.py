@@ -1,0 +1,135 @@
+"""Store: documents in, hits out. Settings are given once, so that ingesting and searching cannot disagree.
+
+Knows encoders and the order of steps; the database is behind `Engine` (engine.py), the pipeline in ingest.py.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from taskvec import Encoder
+from taskvec.hub import DEFAULT_MODEL
+from taskvec.pipeline import in_thread
+from taskvec.progress import Progress
+from taskvec_integrations.chunking import check_chunk_tokens
+from taskvec_integrations.collection import open_for_reading
+from taskvec_integrations.documents import Document, Input
+from taskvec_integrations.engine import BARE, Engine, Hit, Record, caller_loop
+from taskvec_integrations.ingest import Ingest
+from taskvec_integrations.options import EmbedSettings, LazyEncoder
+from taskvec_integrations.report import Counts, Failure, IngestReport
+from taskvec_integrations.retries import check_seconds
+
+__all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store"]
+
+CHUNK_TOKENS = 512
+RETRY_SECONDS = 300.0
+
+
+class Store:
+    """Documents in a collection of a vector database; QdrantStore and its siblings bring the database.
+
+    encoder: an Encoder, or a model's name that is loaded when first needed. settings: tasks, dimensions, late chunking.
+    chunk_tokens: texts without chunks of their own are split at this many tokens; None never splits. retry_seconds: how long a
+    call that may succeed later (429, 503, timeouts, broken connections) is tried again. Nothing is sent before the first use.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        encoder: Encoder | str | Path = DEFAULT_MODEL,
+        settings: EmbedSettings,
+        chunk_tokens: int | None = CHUNK_TOKENS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._encoder = LazyEncoder(encoder)
+        self._settings = settings
+        self._chunk_tokens = check_chunk_tokens(chunk_tokens)
+        self._retry_seconds = check_seconds(retry_seconds)
+        self._checked = False
+
+    def ingest(self, documents: Iterable[Input], *, progress: Progress = False) -> IngestReport:
+        """Write documents (Documents, texts, pairs of id and text; any iterable, read as it is needed) and say what was done.
+
+        What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
+        deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
+        document that cannot be used or that the server refuses is named in the report, the others land. progress: True for
+        a bar, or a function of (documents done, documents in all or None).
+
+        Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
+        or without late chunking. An error that ends the run early has the report so far as a note.
+        """
+        _check_documents(documents)
+        encoder = self._encoder.get()
+        run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds)
+        return run(documents, progress)
+
+    async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
+        """`ingest` in a thread, also of an async iterable; cancelling it ends the run at the next batch."""
+        with _called_from_loop() as loop:
+            if isinstance(documents, AsyncIterable):
+                documents = _read_from(documents, loop)
+            return await in_thread(self.ingest, documents, progress=progress)
+
+    def search(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
+        """The best chunks for a question, which is encoded with the query task; `filter` as the database's client takes it.
+
+        LookupError where there is no such collection, ValueError where another model or other settings made it.
+        """
+        encoder = self._encoder.get()
+        if not self._checked:
+            open_for_reading(self._engine, self._record(encoder))
+            self._checked = True
+        vector = encoder.encode(query, task=self._settings.task("query"), dimensions=self._settings.dimensions)
+        return self._engine.query(vector, limit, filter)
+
+    async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
+        """`search` in a thread."""
+        with _called_from_loop():
+            return await in_thread(self.search, query, limit, filter=filter)
+
+    def close(self) -> None:
+        """Let go of an encoder that was loaded here; neither one that was passed in nor the database's client is closed."""
+        self._encoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _record(self, encoder: Encoder) -> Record:
+        task, dimensions = self._settings.task("document"), self._settings.dimensions
+        probe = encoder.encode([], task=task, dimensions=dimensions)  # settings that this model cannot serve are an error here
+        return Record(encoder.fingerprint, probe.shape[1], task or BARE, self._settings.late_chunking)
+
+
+def _check_documents(documents: object) -> None:
+    if isinstance(documents, str | bytes | Mapping | Document) or not isinstance(documents, Iterable):
+        raise TypeError(f"documents is {type(documents).__name__}: a list or another iterable of documents was expected")
+
+
+@contextmanager
+def _called_from_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.get_running_loop()
+    reset = caller_loop.set(loop)
+    try:
+        yield loop
+    finally:
+        caller_loop.reset(reset)
+
+
+def _read_from(documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> Iterator[Input]:
+    """An async iterable read from another thread."""
+    iterator, end = aiter(documents), object()
+
+    async def step() -> Any:
+        return await anext(iterator, end)
+
+    while (document := asyncio.run_coroutine_threadsafe(step(), loop).result()) is not end:
+        yield document

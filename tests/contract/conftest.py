@@ -1,0 +1,22 @@
+"""A database for a test, and the bundled model in float32."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.databases import DATABASES, Database
+from taskvec import Encoder
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    opened = DATABASES[request.param](tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def mini() -> Iterator[Encoder]:
+    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
+        yield encoder

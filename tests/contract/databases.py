@@ -1,0 +1,210 @@
+"""The databases that the contract runs over: how to open a store on each, and how to look into it without taskvec.
+
+A new one is a class here and a row in `DATABASES`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from contract.fake import FakeCollection, FakeEngine, FakeStore
+from contract.qdrant_edge_client import EdgeClient
+from contract.qdrant_http import stub_qdrant
+from taskvec_integrations.qdrant import QdrantStore
+from taskvec_integrations.qdrant.engine import RECORD_POINT
+from taskvec_integrations.store import Hit, IngestReport, Store
+
+
+class Stored(NamedTuple):
+    """A point as the database has it."""
+
+    fields: dict[str, Any]
+    vector: NDArray[np.float32]
+
+
+class Database(Protocol):
+    """One database for one test."""
+
+    def store(self, **settings: Any) -> Store:
+        """A store on the collection docs; every call is a new one on the same database."""
+
+    def points(self) -> dict[str, Stored]:
+        """All points of docs by id, read with the database's own client."""
+
+    def make(self, dimensions: int, metric: str = "cosine") -> None:
+        """An empty collection docs as a user would make it."""
+
+    def add_foreign_point(self, dimensions: int) -> None:
+        """A point in docs that no store wrote."""
+
+    def where(self, key: str, value: str) -> Any:
+        """The database's filter for payload key == value."""
+
+    def ingest(self, store: Store, documents: Iterable[Any], **options: Any) -> IngestReport:
+        """Ingest the way that this row is about."""
+
+    def search(self, store: Store, query: str, limit: int = 10, **options: Any) -> list[Hit]:
+        """Search the way that this row is about."""
+
+    def close(self) -> None:
+        """The test is over."""
+
+
+class Sync:
+    """Rows that call the plain methods."""
+
+    def ingest(self, store: Store, documents: Iterable[Any], **options: Any) -> IngestReport:
+        return store.ingest(documents, **options)
+
+    def search(self, store: Store, query: str, limit: int = 10, **options: Any) -> list[Hit]:
+        return store.search(query, limit, **options)
+
+
+class Async:
+    """Rows that call the async ones."""
+
+    def ingest(self, store: Store, documents: Iterable[Any], **options: Any) -> IngestReport:
+        return asyncio.run(store.aingest(documents, **options))
+
+    def search(self, store: Store, query: str, limit: int = 10, **options: Any) -> list[Hit]:
+        return asyncio.run(store.asearch(query, limit, **options))
+
+
+class Fake(Sync):
+    def __init__(self, folder: Path) -> None:
+        self._server: dict[str, FakeCollection] = {}
+
+    def store(self, **settings: Any) -> Store:
+        return FakeStore(FakeEngine(self._server), **settings)
+
+    def points(self) -> dict[str, Stored]:
+        return {id: Stored(*held) for id, held in self._server["docs"].points.items()}
+
+    def make(self, dimensions: int, metric: str = "cosine") -> None:
+        self._server["docs"] = FakeCollection(dimensions, metric)
+
+    def add_foreign_point(self, dimensions: int) -> None:
+        self._server["docs"].points["x"] = ({}, np.ones(dimensions, dtype=np.float32))
+
+    def where(self, key: str, value: str) -> Any:
+        return lambda fields: fields.get(key) == value
+
+    def close(self) -> None:
+        pass
+
+
+class Qdrant:
+    """An embedded Qdrant in memory or in a folder."""
+
+    def __init__(self, client: QdrantClient | AsyncQdrantClient) -> None:
+        self._client = client
+
+    def store(self, **settings: Any) -> Store:
+        return QdrantStore(self._client, "docs", **settings)
+
+    def points(self) -> dict[str, Stored]:
+        found, _ = self._run(self._client.scroll("docs", limit=10**6, with_payload=True, with_vectors=True))
+        found = [point for point in found if point.id != RECORD_POINT]
+        return {point.id: Stored(point.payload, np.array(point.vector, dtype=np.float32)) for point in found}
+
+    def make(self, dimensions: int, metric: str = "cosine") -> None:
+        distance = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}[metric]
+        self._run(self._client.create_collection("docs", models.VectorParams(size=dimensions, distance=distance)))
+
+    def add_foreign_point(self, dimensions: int) -> None:
+        self._run(self._client.upsert("docs", [models.PointStruct(id=1, vector=[1.0] * dimensions, payload={})]))
+
+    def where(self, key: str, value: str) -> Any:
+        return models.Filter(must=[models.FieldCondition(key=key, match=models.MatchValue(value=value))])
+
+    def close(self) -> None:
+        self._run(self._client.close())
+
+    def _run(self, result: Any) -> Any:
+        return result
+
+
+class QdrantMemory(Sync, Qdrant):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(QdrantClient(":memory:"))
+
+
+class QdrantPath(Sync, Qdrant):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(QdrantClient(path=str(folder / "qdrant")))
+
+
+class QdrantPathFromAsync(Async, Qdrant):
+    """A plain client, and a coroutine that uses the store."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(QdrantClient(path=str(folder / "qdrant")))
+
+
+class QdrantAsync(Async, Qdrant):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(AsyncQdrantClient(":memory:"))
+
+    def _run(self, result: Any) -> Any:
+        async def wait() -> Any:
+            return await result
+
+        return asyncio.run(wait())
+
+
+class QdrantHttp(Sync, Qdrant):
+    """The remote path over HTTP."""
+
+    def __init__(self, folder: Path) -> None:
+        self._stub = ExitStack()
+        self.server = self._stub.enter_context(stub_qdrant(self.backend(folder)))
+        self._remote = QdrantClient(self.server.url, check_compatibility=False)
+        super().__init__(self.server.client)
+
+    def backend(self, folder: Path) -> QdrantClient | None:
+        """What answers behind the stand-in."""
+        return None
+
+    def store(self, **settings: Any) -> Store:
+        return QdrantStore(self._remote, "docs", **settings)
+
+    def close(self) -> None:
+        self._remote.close()
+        self._stub.close()
+
+
+class QdrantOldHttp(QdrantHttp):
+    """A server that does not know collection metadata."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server.knows_metadata = False
+
+
+class QdrantEdge(QdrantHttp):
+    """Qdrant's real engine behind the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.server.knows_metadata = False
+
+    def backend(self, folder: Path) -> QdrantClient | None:
+        return EdgeClient(folder)
+
+
+DATABASES: dict[str, Callable[[Path], Database]] = {
+    "fake": Fake,
+    "qdrant-memory": QdrantMemory,
+    "qdrant-path": QdrantPath,
+    "qdrant-path-from-async": QdrantPathFromAsync,
+    "qdrant-async-client": QdrantAsync,
+    "qdrant-http": QdrantHttp,
+    "qdrant-http-without-metadata": QdrantOldHttp,
+    "qdrant-edge": QdrantEdge,
+}

@@ -1,0 +1,267 @@
+"""The check of a store fails under each way the pipeline could be subtly wrong, so passing it means something."""
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore
+from taskvec import Encoder
+from taskvec_integrations import collection, encoding, options, plan, retries, store, upload
+from taskvec_integrations.store import Document
+
+Patch = pytest.MonkeyPatch
+
+CHUNKS = {"a": ["one two", "three", "four"], "b": ["five", "bad", "six seven", "eight"], "c": ["nine ten"], "d": ["x", "y"]}
+
+
+def documents(**changes: list[str]) -> list[Document]:
+    return [Document(id, chunks=chunks, payload={"v": len(id)}) for id, chunks in (CHUNKS | changes).items() if chunks]
+
+
+class Trouble:
+    """A server that is busy every third call and refuses bad words."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, method: str, batch: Sequence[Any]) -> None:
+        self.calls += 1
+        if self.calls % 3 == 0:
+            raise BusyError
+        if method == "write" and any("bad" in point.text for point in batch):
+            raise ValueError("a bad word")
+
+
+def assert_holds(held: FakeStore, encoder: Encoder, chunks: dict[str, list[str]], late: bool) -> None:
+    wanted = {}
+    for id, texts in chunks.items():
+        vectors = encoder.encode_documents(texts, dimensions=24, late_chunking=late)
+        wanted |= {(id, chunk): vector for chunk, vector in enumerate(vectors) if texts[chunk] != "bad"}
+    assert held.vectors.keys() == wanted.keys()
+    for key, vector in wanted.items():
+        np.testing.assert_allclose(held.vectors[key], vector, atol=1e-5)
+
+
+def check(encoder: Encoder, late: bool) -> None:
+    """Ingest under trouble, again, after edits, twice the same id, with another task; search."""
+    server: dict[str, FakeCollection] = {}
+
+    def open_store(**other: Any) -> FakeStore:
+        settings = {"dimensions": 24, "late_chunking": late} | other
+        return FakeStore(FakeEngine(server, trouble=Trouble(), max_batch_points=2), encoder=encoder, **settings)
+
+    first = open_store().ingest(documents())
+    assert [(failure.document_id, failure.chunk) for failure in first.failed] == [("b", 1)]
+    assert (first.documents.written, first.documents.failed, first.chunks.written) == (3, 1, 9)
+    assert first.retries
+    assert_holds(open_store(), encoder, CHUNKS, late)
+    again = open_store().ingest(documents(b=[]))
+    assert (again.documents.skipped, again.chunks.encoded, again.chunks.written) == (3, 0, 0)
+    edits = {"a": ["one two", "THREE"], "d": ["x", "y", "z"]}
+    third = open_store().ingest(documents(b=[], **edits))
+    assert (third.chunks.encoded, third.chunks.deleted) == ((5, 1) if late else (2, 1))
+    assert_holds(open_store(), encoder, CHUNKS | edits, late)
+    twice = [Document("c", chunks=["p", "q", "r", "s"]), Document("new", chunks=["t"]), Document("c", chunks=["p"])]
+    open_store().ingest(twice)
+    assert_holds(open_store(), encoder, CHUNKS | edits | {"c": ["p"], "new": ["t"]}, late)
+    assert open_store().ingest([Document("c", chunks=["p"], payload={"v": "new"})]).chunks.encoded == 0
+    assert {fields["v"] for fields, _ in server["docs"].points.values() if fields["document_id"] == "c"} == {"new"}
+    (hit,) = open_store().search("one", 1)
+    query = encoder.encode_queries("one", dimensions=24)
+    assert hit.score == pytest.approx(max(float(vector @ query) for vector in open_store().vectors.values()), abs=1e-5)
+    for other in ({"document_task": "separation"}, {"dimensions": 25}):
+        with pytest.raises(ValueError, match="this store has"):
+            open_store(**other).ingest(documents())
+
+
+def tasks_swapped(patch: Patch) -> None:
+    right = options.EmbedSettings.task
+    other = {"document": "query", "query": "document"}
+    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
+
+
+def document_task_for_queries(patch: Patch) -> None:
+    right = options.EmbedSettings.task
+    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, "document"))
+
+
+def late_chunking_forgotten(patch: Patch) -> None:
+    patch.setattr(encoding.Encoding, "_whole", encoding.Encoding._chunks)
+
+
+def every_other_batch_lost(patch: Patch) -> None:
+    right, count = upload.Uploader._write_batch, [0]
+
+    def write(self: Any, batch: Any) -> None:
+        count[0] += 1
+        right(self, batch if count[0] % 2 else upload.Batch(ends=batch.ends))
+
+    patch.setattr(upload.Uploader, "_write_batch", write)
+
+
+def last_batch_lost(patch: Patch) -> None:
+    patch.setattr(upload.Uploader, "close", lambda self: self._executor.shutdown())
+
+
+def failing_batch_not_split(patch: Patch) -> None:
+    def write(self: Any, function: Any, planned: Any) -> None:
+        try:
+            if planned:
+                self._retries(function, [point for _, point in planned])
+                self._ledger.written(planned)
+        except ValueError as error:
+            for one in planned:
+                self._ledger.refused(*one, error)
+
+    patch.setattr(upload.Uploader, "_write", write)
+
+
+def one_half_of_a_failing_batch_lost(patch: Patch) -> None:
+    def write(self: Any, function: Any, planned: Any) -> None:
+        try:
+            if planned:
+                self._retries(function, [point for _, point in planned])
+                self._ledger.written(planned)
+        except ValueError as error:
+            if len(planned) > 1:
+                write(self, function, planned[len(planned) // 2 :])
+            else:
+                self._ledger.refused(*planned[0], error)
+
+    patch.setattr(upload.Uploader, "_write", write)
+
+
+def stale_chunks_kept(patch: Patch) -> None:
+    right = plan.Planner._compare
+
+    def compare(self: Any, *given: Any) -> Any:
+        work, now = right(self, *given)
+        work.stale.clear()
+        return work, now
+
+    patch.setattr(plan.Planner, "_compare", compare)
+
+
+def never_tried_again(patch: Patch) -> None:
+    patch.setattr(retries.Retries, "__call__", lambda self, function, *args: function(*args))
+
+
+def failures_swallowed(patch: Patch) -> None:
+    def call(self: Any, function: Any, *args: Any) -> Any:
+        try:
+            return function(*args)
+        except BusyError:
+            self._count()
+            return {}
+
+    patch.setattr(retries.Retries, "__call__", call)
+
+
+def hash_without(name: str) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        right = plan.Planner._hashes
+
+        def hashes(self: Any, source: Any, spans: Any) -> Any:
+            blank = {"text": {"text": "_" * len(source.text)}, "payload": {"payload_json": b""}}[name]
+            return right(self, dataclasses.replace(source, **blank), spans)
+
+        patch.setattr(plan.Planner, "_hashes", hashes)
+
+    return mutate
+
+
+def hash_of_each_chunk_alone_under_late_chunking(patch: Patch) -> None:
+    right = plan.Planner._hashes
+
+    def hashes(self: Any, source: Any, spans: Any) -> Any:
+        late, self._late = self._late, False
+        try:
+            return right(self, source, spans)
+        finally:
+            self._late = late
+
+    patch.setattr(plan.Planner, "_hashes", hashes)
+
+
+def those_under_way_forgotten(patch: Patch) -> None:
+    patch.setattr(plan.Planner, "_start", lambda self, id, now: None)
+    patch.setattr(plan.Planner, "finished", lambda self, work: None)
+    patch.setattr(plan.Planner, "is_alone", lambda self, work: True)
+    right = plan.Planner.__call__
+    patch.setattr(plan.Planner, "__call__", lambda self, sources: [work for one in sources for work in right(self, [one])])
+
+
+def random_ids(patch: Patch) -> None:
+    patch.setattr(plan, "point_id", lambda document_id, chunk: str(uuid.uuid4()))
+
+
+def vectors_of_the_wrong_chunk(patch: Patch) -> None:
+    right = plan.Work.point
+    patch.setattr(plan.Work, "point", lambda self, chunk, vector: right(self, (chunk + 1) % len(self.spans), vector))
+
+
+def nothing_compared(patch: Patch) -> None:
+    patch.setattr(collection, "check", lambda *given: None)
+
+
+def full_width(patch: Patch) -> None:
+    right = encoding.Encoding.__init__
+
+    def init(self: Any, encoder: Any, record: Any, ledger: Any) -> None:
+        right(self, encoder, record, ledger)
+        self._options["dimensions"] = None
+
+    patch.setattr(encoding.Encoding, "__init__", init)
+
+
+def not_normalised(patch: Patch) -> None:
+    right = store.Encoder.encode
+    patch.setattr(store.Encoder, "encode", lambda self, *texts, **given: right(self, *texts, **given, normalize=False))
+
+
+MUTATIONS: tuple[Callable[[Patch], None], ...] = (
+    tasks_swapped,
+    document_task_for_queries,
+    every_other_batch_lost,
+    last_batch_lost,
+    failing_batch_not_split,
+    one_half_of_a_failing_batch_lost,
+    stale_chunks_kept,
+    never_tried_again,
+    failures_swallowed,
+    hash_without("text"),
+    hash_without("payload"),
+    those_under_way_forgotten,
+    random_ids,
+    vectors_of_the_wrong_chunk,
+    nothing_compared,
+    full_width,
+    not_normalised,
+)
+LATE_MUTATIONS: tuple[Callable[[Patch], None], ...] = (
+    late_chunking_forgotten,
+    hash_of_each_chunk_alone_under_late_chunking,
+)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["plain", "late"])
+def test_the_store_passes_as_it_is(short: Encoder, late: bool) -> None:
+    check(short, late)
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__qualname__.partition(".")[0])
+def test_a_mistake_is_noticed(short: Encoder, monkeypatch: Patch, mutate: Callable[[Patch], None]) -> None:
+    mutate(monkeypatch)
+    with pytest.raises((AssertionError, BusyError, KeyError)):
+        check(short, late=False)
+
+
+@pytest.mark.parametrize("mutate", LATE_MUTATIONS, ids=lambda mutate: mutate.__qualname__)
+def test_a_mistake_in_late_chunking_is_noticed(short: Encoder, monkeypatch: Patch, mutate: Callable[[Patch], None]) -> None:
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError):
+        check(short, late=True)
