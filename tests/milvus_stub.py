@@ -58,6 +58,9 @@ class Stub(milvus_pb2_grpc.MilvusServiceServicer):
         self.indexes[request.field_name] = {pair.key: pair.value for pair in request.extra_params}
         return OK
 
+    def AllocTimestamp(self, request: Any, context: Any) -> Any:
+        return milvus_pb2.AllocTimestampResponse(status=OK, timestamp=1)
+
     def DescribeIndex(self, request: Any, context: Any) -> Any:
         index = milvus_pb2.IndexDescription(
             field_name=request.field_name, index_name=request.field_name, state=common_pb2.IndexState.Finished

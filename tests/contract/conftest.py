@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from contract.databases import DATABASES, Database
+from contract.databases import DATABASES, Database, MilvusServer
 from taskvec import Encoder
 
 
 @pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "milvus-server":
+        MilvusServer.uri = request.getfixturevalue("server_uri")
     opened = DATABASES[request.param](tmp_path)
     yield opened
     opened.close()

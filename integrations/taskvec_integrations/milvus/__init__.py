@@ -7,5 +7,6 @@ require("pymilvus", "milvus")
 from taskvec_integrations.milvus.client import AsyncTaskvecMilvusClient, TaskvecMilvusClient  # noqa: E402
 from taskvec_integrations.milvus.function import TaskvecEmbeddingFunction  # noqa: E402
 from taskvec_integrations.milvus.schema import TextCollection  # noqa: E402
+from taskvec_integrations.milvus.store import MilvusStore  # noqa: E402
 
-__all__ = ["AsyncTaskvecMilvusClient", "TaskvecEmbeddingFunction", "TaskvecMilvusClient", "TextCollection"]
+__all__ = ["AsyncTaskvecMilvusClient", "MilvusStore", "TaskvecEmbeddingFunction", "TaskvecMilvusClient", "TextCollection"]

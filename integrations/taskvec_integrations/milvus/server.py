@@ -9,6 +9,8 @@ from taskvec_integrations.milvus.vector_types import VECTOR_TYPES, VectorType
 LITE = "milvus-lite"
 HYBRID_SEARCH = (2, 4)
 """The first Milvus with hybrid_search."""
+INVERTED = (2, 4)
+"""The first Milvus with INVERTED indexes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class Server:
     def has(self, kind: VectorType) -> bool:
         """Whether it stores, indexes and searches vectors of a type."""
         return not self.version or (kind.in_lite if self.name == LITE else self.version >= kind.server)
+
+    @property
+    def has_inverted_index(self) -> bool:
+        """Whether VARCHAR fields can be indexed for look-ups by many values."""
+        return self.name == LITE or self.version >= INVERTED
+
+    @property
+    def merges_upserts(self) -> bool:
+        """Whether an upsert keeps the dynamic fields of the row it replaces (milvus-lite 3.2), instead of replacing all of it."""
+        return self.name == LITE
 
     def check_type(self, kind: VectorType) -> None:
         """A type that it lacks is a ValueError that names both, and what works instead."""

@@ -1,6 +1,7 @@
 """TaskvecEmbeddingFunction: the vectors of the encoder, in the types that Milvus stores, where JinaEmbeddingFunction was."""
 
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -143,6 +144,7 @@ def test_nonsense_is_refused(make: Callable[[], object], error: type[Exception],
 
 def test_without_pymilvus_the_command_that_installs_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "pymilvus.py").write_text("raise ModuleNotFoundError('No module named pymilvus', name='pymilvus')")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import taskvec_integrations.milvus"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    code = "import taskvec_integrations.milvus"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert "MissingExtraError: pymilvus is not installed: pip install 'taskvec[milvus]'" in done.stderr
