@@ -119,7 +119,7 @@ class MilvusEngine(Engine):
         indexes = self._client.list_indexes(self.name, self._layout.vector_field)
         if not indexes:
             raise ValueError(f"collection {self.name!r} has no index on {self._layout.vector_field}: make one with metric COSINE")
-        metric = self._client.describe_index(self.name, indexes[0])["metric_type"]
+        metric: str = self._client.describe_index(self.name, indexes[0])["metric_type"]
         return METRICS.get(metric, metric)
 
     def _is_empty(self) -> bool:

@@ -47,10 +47,10 @@ class Layout:
         vectors = {field: told["type"] for field, told in fields.items() if told["type"].name.endswith("VECTOR")}
         (key,) = (field for field in told["fields"] if field.get("is_primary"))
         if key["name"] != self.id_field or key["type"] != DataType.VARCHAR or key.get("auto_id"):
-            kind = f"{key['type'].name}{', auto_id' if key.get('auto_id') else ''}"
+            type_name = f"{key['type'].name}{', auto_id' if key.get('auto_id') else ''}"
             raise ValueError(
-                f"collection {name!r} has the primary key {key['name']} ({kind}); this store needs a VARCHAR {self.id_field}, "
-                "not auto_id: make it so, or name another with id_field"
+                f"collection {name!r} has the primary key {key['name']} ({type_name}); this store needs a VARCHAR "
+                f"{self.id_field}, not auto_id: make it so, or name another with id_field"
             )
         kind = DENSE_TYPES.get(vectors.get(self.vector_field))
         if kind is None or kind.metric != COSINE:

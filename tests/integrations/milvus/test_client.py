@@ -160,7 +160,9 @@ def test_a_field_wider_than_the_model_names_both(asked: Asked, plain: MilvusClie
 
 @on("lite", "server")
 def test_a_collection_that_was_made_anew_is_read_anew(plain: MilvusClient, mini: Encoder, uri: str, name: str) -> None:
-    remade(Asked(TaskvecMilvusClient, uri, encoder=mini, text_field="text"), plain, name, (DIMENSIONS, 32))
+    asked = Asked(TaskvecMilvusClient, uri, encoder=mini, text_field="text")
+    remade(asked, plain, name, (DIMENSIONS, 32))
+    asked.close()
 
 
 def test_a_collection_that_was_too_wide_is_read_anew(asked: Asked, plain: MilvusClient, name: str) -> None:

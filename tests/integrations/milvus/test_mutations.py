@@ -61,12 +61,11 @@ MUTATIONS = [
 ]
 
 
+@pytest.mark.parametrize("asked", [TaskvecMilvusClient], indirect=True, ids=["sync"])
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
 def test_a_mistake_is_caught(
-    mutate: Callable[[Patch], None], monkeypatch: Patch, plain: MilvusClient, uri: str, mini: Encoder, name: str
+    mutate: Callable[[Patch], None], monkeypatch: Patch, asked: Asked, plain: MilvusClient, mini: Encoder, name: str
 ) -> None:
-    client = Asked(TaskvecMilvusClient, uri, encoder=mini, text_field="text")
     mutate(monkeypatch)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        check_vectors(client, plain, mini, name)
-    client.close()
+        check_vectors(asked, plain, mini, name)
