@@ -5,11 +5,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import milvus_server
 from checkpoints import Shape, Weights, random_weights, write_native, write_original
 from taskvec import Encoder
 
@@ -51,3 +53,14 @@ def short(short_folder: Path) -> Iterator[Encoder]:
     """Width 32, 1 layer, a context of 64 tokens, float32 on the CPU."""
     with Encoder.from_pretrained(short_folder, dtype="float32", device="cpu") as encoder:
         yield encoder
+
+
+@pytest.fixture(scope="session")
+def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a real Milvus 2.3.5 listens, started for the session."""
+    if reason := milvus_server.unusable():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("milvus")
+    with milvus_server.running(folder) as uri:
+        yield uri
+    shutil.rmtree(folder)  # half a gigabyte

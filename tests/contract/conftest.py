@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from contract.databases import DATABASES, Database
+from contract.databases import DATABASES, Database, MilvusServer
 from taskvec import Encoder
 
+# A collection and a flush take a real Milvus seconds; tests/integrations/milvus runs the main path on it every time.
+SLOW = ("milvus-server",)
 
-@pytest.fixture(params=DATABASES)
+
+@pytest.fixture(params=[pytest.param(row, marks=pytest.mark.soak) if row in SLOW else row for row in DATABASES])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "milvus-server":
+        MilvusServer.uri = request.getfixturevalue("server_uri")
     opened = DATABASES[request.param](tmp_path)
     yield opened
     opened.close()

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from contract.fake import FakeCollection, FakeEngine, FakeStore
 from contract.qdrant_edge_client import EdgeClient
 from contract.qdrant_http import stub_qdrant
+from taskvec_integrations.milvus import MilvusStore, TextCollection
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.qdrant.engine import RECORD_POINT
 from taskvec_integrations.store import Hit, IngestReport, Store
@@ -198,6 +200,54 @@ class QdrantEdge(QdrantHttp):
         return EdgeClient(folder)
 
 
+class Milvus(Sync):
+    """A collection of its own in a Milvus that others may use, too."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = MilvusClient(uri)
+        self._collection = "docs"
+        if self._client.has_collection(self._collection):
+            self._client.drop_collection(self._collection)
+
+    def store(self, **settings: Any) -> Store:
+        return MilvusStore(self._client, self._collection, **settings)
+
+    def points(self) -> dict[str, Stored]:
+        rows = self._client.query("docs", filter='id != ""', output_fields=["*"], consistency_level="Strong")
+        return {row.pop("id"): Stored(row, np.array(row.pop("vector"), dtype=np.float32)) for row in map(dict, rows)}
+
+    def make(self, dimensions: int, metric: str = "cosine") -> None:
+        kind = {"cosine": "COSINE", "dot": "IP"}[metric]
+        TextCollection(dimensions, index={"index_type": "FLAT", "metric_type": kind}).create(self._client, "docs")
+
+    def add_foreign_point(self, dimensions: int) -> None:
+        self._client.insert("docs", [{"id": "x", "text": "", "vector": [1.0] * dimensions}])
+
+    def where(self, key: str, value: str) -> Any:
+        return f'{key} == "{value}"'
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class MilvusLite(Milvus):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder / "milvus.db"))
+
+
+class MilvusLiteFromAsync(Async, MilvusLite):
+    """A plain client, and a coroutine that uses the store."""
+
+
+class MilvusServer(Milvus):
+    """A real server; the fixture `server_uri` starts it."""
+
+    uri = ""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(self.uri)
+
+
 DATABASES: dict[str, Callable[[Path], Database]] = {
     "fake": Fake,
     "qdrant-memory": QdrantMemory,
@@ -207,4 +257,7 @@ DATABASES: dict[str, Callable[[Path], Database]] = {
     "qdrant-http": QdrantHttp,
     "qdrant-http-without-metadata": QdrantOldHttp,
     "qdrant-edge": QdrantEdge,
+    "milvus-lite": MilvusLite,
+    "milvus-lite-from-async": MilvusLiteFromAsync,
+    "milvus-server": MilvusServer,
 }

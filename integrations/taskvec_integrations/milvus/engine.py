@@ -1,0 +1,135 @@
+"""A Milvus collection as an Engine: what it records, looks up, writes and finds. Knows the client, nothing of encoding."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from pymilvus import MilvusClient
+
+from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.milvus.errors import refused, retry_after
+from taskvec_integrations.milvus.layout import Layout
+from taskvec_integrations.milvus.server import Server
+
+METRICS = {"COSINE": "cosine", "IP": "dot", "L2": "euclid"}
+PROPERTY = "taskvec"
+"""The property of a collection that holds the record, as JSON."""
+# Seconds for one call: without a limit pymilvus waits for ever for a server that hangs. Flushing waits for the server's disk.
+TIMEOUT = 60
+FLUSH_TIMEOUT = 600
+
+
+class MilvusEngine(Engine):
+    """The collection `name` of a client, laid out as `layout` says; `consistency_level` of one that is made here."""
+
+    def __init__(self, client: MilvusClient, name: str, layout: Layout, consistency_level: str) -> None:
+        if not isinstance(client, MilvusClient):
+            raise TypeError(f"client is {client!r}: a MilvusClient was expected (aingest and asearch use it in a thread)")
+        self.name = name
+        self._client = client
+        self._layout = layout
+        self._consistency_level = consistency_level
+
+    def find(self) -> Found | None:
+        """The collection with its record; ValueError where it has no place for ids, vectors or payloads."""
+        if not self._client.has_collection(self.name, timeout=TIMEOUT):
+            return None
+        told = self._client.describe_collection(self.name, timeout=TIMEOUT)
+        dimensions = self._layout.adopt(self.name, told)
+        written = told["properties"].get(PROPERTY)
+        record = Record.from_json(written) if written else None
+        return Found(record, dimensions, self._metric(), record is None and self._is_empty())
+
+    def create(self, record: Record) -> None:
+        """Make the collection; ValueError, before anything is sent, where the server lacks the precision."""
+        schema, indexes = self._layout.make(record.dimensions, self._server)
+        self._client.create_collection(
+            self.name,
+            schema=schema,
+            index_params=indexes,
+            consistency_level=self._consistency_level,
+            properties={PROPERTY: record.to_json()},
+        )
+
+    def adopt(self, record: Record) -> None:
+        """Record in a collection that the user made."""
+        self._client.alter_collection_properties(self.name, properties={PROPERTY: record.to_json()}, timeout=TIMEOUT)
+
+    def stored(self, document_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """All points of these documents."""
+        held: dict[str, dict[str, str]] = {}
+        for row in self._select("document_id", document_ids):
+            held.setdefault(row["document_id"], {})[row[self._layout.id_field]] = row.get(HASH_FIELD, "")
+        return held
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Upsert; what is there is deleted first where an upsert would keep its other dynamic fields."""
+        vectors = self._layout.kind.pack(np.stack([point.vector for point in points]))
+        rows = [self._layout.row(point, vector) for point, vector in zip(points, vectors, strict=True)]
+        if self._server.merges_upserts and (held := self._select(self._layout.id_field, [point.id for point in points])):
+            self.delete([row[self._layout.id_field] for row in held])
+        self._client.upsert(self.name, rows, timeout=TIMEOUT)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete points by id."""
+        self._client.delete(self.name, ids=list(ids), timeout=TIMEOUT)
+
+    def query(self, vector: Vector, limit: int, filter: Any) -> list[Hit]:
+        """Nearest points, with all but the vectors."""
+        (hits,) = self._client.search(
+            self.name,
+            list(self._layout.kind.pack(vector[None])),
+            anns_field=self._layout.vector_field,
+            limit=limit,
+            filter=filter or "",
+            output_fields=self._layout.shown,
+            timeout=TIMEOUT,
+        )
+        return [Hit.of(hit[self._layout.id_field], hit["distance"], hit["entity"]) for hit in hits]
+
+    def finish(self) -> None:
+        """Flush: only what was flushed gets an index."""
+        self._client.flush(self.name, timeout=FLUSH_TIMEOUT)
+
+    def retry_after(self, error: Exception) -> float | None:
+        """See errors.py."""
+        return retry_after(error)
+
+    def refused(self, error: Exception) -> bool:
+        """See errors.py."""
+        return refused(error)
+
+    @cached_property
+    def _server(self) -> Server:
+        return Server.parse(self._client.get_server_version(timeout=TIMEOUT))
+
+    def _select(self, field: str, values: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """The rows that have one of these values in a field, as of now."""
+        rows: Sequence[Mapping[str, Any]] = self._client.query(
+            self.name,
+            filter=f"{field} in [{', '.join(map(quote, values))}]",
+            output_fields=[self._layout.id_field, "document_id", HASH_FIELD],
+            consistency_level="Strong",
+            timeout=TIMEOUT,
+        )
+        return rows
+
+    def _metric(self) -> str:
+        indexes = self._client.list_indexes(self.name, self._layout.vector_field)
+        if not indexes:
+            raise ValueError(f"collection {self.name!r} has no index on {self._layout.vector_field}: make one with metric COSINE")
+        metric: str = self._client.describe_index(self.name, indexes[0])["metric_type"]
+        return METRICS.get(metric, metric)
+
+    def _is_empty(self) -> bool:
+        return not self._client.query(
+            self.name, filter="", limit=1, output_fields=[self._layout.id_field], consistency_level="Strong", timeout=TIMEOUT
+        )
+
+
+def quote(text: str) -> str:
+    """A string literal of Milvus's filter expressions, which do not know all of JSON's escapes."""
+    for mark, escaped in (("\\", r"\\"), ('"', r"\""), ("\n", r"\n"), ("\r", r"\r")):
+        text = text.replace(mark, escaped)
+    return f'"{text}"'

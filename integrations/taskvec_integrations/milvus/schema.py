@@ -1,0 +1,98 @@
+"""Collections for embedded text: the vector type, metric and index that go with a precision, and no surprise from the engine.
+
+Knows pymilvus's schemas; the clients are the user's, plain or ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymilvus import AsyncMilvusClient, DataType, MilvusClient
+
+from taskvec_integrations.milvus.server import Server
+from taskvec_integrations.milvus.vector_types import vector_type
+
+MAX_BYTES = 65_535
+"""The longest VARCHAR of Milvus, in bytes."""
+ID_BYTES = 512
+MAX_DIMENSIONS = 32_768
+
+
+@dataclass(frozen=True)
+class TextCollection:
+    """How a collection is laid out: a VARCHAR id as primary key, a VARCHAR text, and the vector of the text in one precision.
+
+    The metric is COSINE, and HAMMING for binary. index: other parameters than the precision's own, such as
+    {"index_type": "DISKANN"}. enable_dynamic_field: rows may have more fields than these.
+
+    `create` and `acreate` make it; for more fields take `schema()` and `index_params()` to a client's `create_collection`.
+    """
+
+    dimensions: int
+    precision: str = "float32"
+    vector_field: str = "vector"
+    text_field: str = "text"
+    id_field: str = "id"
+    index: Mapping[str, Any] | None = None
+    enable_dynamic_field: bool = True
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.dimensions <= MAX_DIMENSIONS:
+            raise ValueError(f"dimensions is {self.dimensions}: Milvus has vectors of 2 to {MAX_DIMENSIONS}")
+        vector_type(self.precision).check_dimensions(self.dimensions)
+
+    def create(
+        self,
+        client: MilvusClient,
+        collection_name: str,
+        *,
+        consistency_level: str = "Bounded",
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the collection and load it; ValueError, before anything is sent, where the engine lacks the vector type.
+
+        consistency_level: "Strong" lets a search see what was inserted just before, wherever it is not given with the search.
+        """
+        self.check(Server.parse(client.get_server_version()))
+        client.create_collection(collection_name, **self._options(consistency_level, properties))
+
+    async def acreate(
+        self,
+        client: AsyncMilvusClient,
+        collection_name: str,
+        *,
+        consistency_level: str = "Bounded",
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`create` with an async client; under pymilvus 2.5, whose async client has no server version, the engine refuses."""
+        if hasattr(client, "get_server_version"):
+            self.check(Server.parse(await client.get_server_version()))
+        await client.create_collection(collection_name, **self._options(consistency_level, properties))
+
+    def check(self, server: Server) -> None:
+        """A vector type that an engine lacks is a ValueError that names both and what works instead."""
+        server.check_type(vector_type(self.precision))
+
+    def schema(self) -> Any:
+        """The CollectionSchema, to which fields can be added."""
+        schema = MilvusClient.create_schema(enable_dynamic_field=self.enable_dynamic_field, description=self.description)
+        schema.add_field(self.id_field, DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
+        schema.add_field(self.text_field, DataType.VARCHAR, max_length=MAX_BYTES)
+        schema.add_field(self.vector_field, vector_type(self.precision).data_type, dim=self.dimensions)
+        return schema
+
+    def index_params(self) -> Any:
+        """The IndexParams of the vector field, to which those of other fields can be added."""
+        kind = vector_type(self.precision)
+        indexes = MilvusClient.prepare_index_params()
+        indexes.add_index(self.vector_field, **{"metric_type": kind.metric, **(kind.index if self.index is None else self.index)})
+        return indexes
+
+    def _options(self, consistency_level: str, properties: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {
+            "schema": self.schema(),
+            "index_params": self.index_params(),
+            "consistency_level": consistency_level,
+            **({"properties": dict(properties)} if properties else {}),
+        }

@@ -1,0 +1,153 @@
+"""Texts where vectors go, in rows and in searches: finding them by a collection's fields, and putting vectors in their places.
+
+Knows what `describe_collection` returns and an encoder, no connection. Nothing a caller handed over is changed in place.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pymilvus import AnnSearchRequest
+
+from taskvec import Encoder, Task
+from taskvec_integrations.milvus.vector_types import DENSE_TYPES, Vectors, VectorType
+from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+
+TextFields = str | Mapping[str, str] | None
+"""The field whose text a row's missing vector is made of: one name for all collections, or by collection."""
+
+
+class VectorField(NamedTuple):
+    """A field of dense vectors; `kind` says how they are stored."""
+
+    name: str
+    dim: int
+    kind: VectorType
+
+
+class Fields(NamedTuple):
+    """The vector fields of a collection: those that a text is embedded for, and the names of all (sparse ones, and those that
+    functions of the server fill, take text themselves or no text at all)."""
+
+    collection: str
+    dense: Mapping[str, VectorField]
+    names: Sequence[str]
+
+    @classmethod
+    def read(cls, collection: str, description: Mapping[str, Any]) -> "Fields":
+        """The vector fields in what `describe_collection` returned for a collection or an alias of it."""
+        by_server = {name for function in description.get("functions") or () for name in function["output_field_names"]}
+        vectors = [told for told in description["fields"] if told["type"].name.endswith("VECTOR")]
+        dense = {
+            told["name"]: VectorField(told["name"], int(told["params"]["dim"]), DENSE_TYPES[told["type"]])
+            for told in vectors
+            if told["type"] in DENSE_TYPES and told["name"] not in by_server
+        }
+        return cls(collection, dense, [told["name"] for told in vectors])
+
+    def searched(self, anns_field: str | None) -> VectorField | None:
+        """The field that a text is embedded for; None where the server takes the text itself, or there is no such field."""
+        if not anns_field and len(self.names) > 1:
+            raise ValueError(f"{self.collection} has the vector fields {', '.join(self.names)}: say which with anns_field")
+        return self.dense.get(anns_field or "".join(self.names))
+
+
+class Texts:
+    """Embeds the texts of a call: each once, for the operation's task, for every field that wants it."""
+
+    def __init__(
+        self, encoder: Encoder | str | Path, document_task: TaskChoice, query_task: TaskChoice, text_field: TextFields
+    ) -> None:
+        if not isinstance(text_field, str | Mapping | None):
+            raise TypeError(f"text_field is {text_field!r}: a field's name, or a dict from collections to names, was expected")
+        self._encoder = LazyEncoder(encoder)
+        self._settings = EmbedSettings(document_task, query_task)
+        self._text_field = text_field
+
+    def close(self) -> None:
+        """Let go of an encoder that was loaded by name."""
+        self._encoder.close()
+
+    def rows(self, data: Any, fields: Fields) -> Any:
+        """Rows of an insert or upsert with vectors where texts stood, and where a vector is missing whose text is there."""
+        rows = [data] if isinstance(data, dict) else data
+        if not isinstance(rows, list):
+            return data
+        found = [
+            (number, field, text)
+            for number, row in enumerate(rows)
+            if isinstance(row, dict)
+            for field in fields.dense.values()
+            if (text := self._row_text(row, field.name, fields.collection)) is not None
+        ]
+        filled = {number: dict(rows[number]) for number, _, _ in found}
+        vectors = self._embed([(text, field) for _, field, text in found], self._settings.task("document"), fields.collection)
+        for (number, field, _), vector in zip(found, vectors, strict=True):
+            filled[number][field.name] = vector
+        return [filled.get(number, row) for number, row in enumerate(rows)]
+
+    def queries(self, data: Any, fields: Fields, anns_field: str | None) -> Any:
+        """The data of a search with vectors where texts stood; a single text is one query."""
+        queries = [data] if isinstance(data, str) else data
+        return self._fill([(queries, anns_field)], fields)[0]
+
+    def requests(self, requests: Any, fields: Fields) -> Any:
+        """The requests of a hybrid search with vectors where texts stood."""
+        filled = self._fill([(request.data, request.anns_field) for request in requests], fields)
+        return [with_data(request, data) for request, data in zip(requests, filled, strict=True)]
+
+    def _fill(self, searches: Sequence[tuple[Any, str | None]], fields: Fields) -> list[Any]:
+        """The data of several searches, each of one field, with vectors where texts stood."""
+        wanted = [(data, fields.searched(name) if has_text(data) else None) for data, name in searches]
+        texts = [(query, field) for data, field in wanted if field for query in data if isinstance(query, str)]
+        vectors = iter(self._embed(texts, self._settings.task("query"), fields.collection))
+        return [
+            [next(vectors) if isinstance(query, str) else query for query in data] if field else data for data, field in wanted
+        ]
+
+    def _embed(self, texts: Sequence[tuple[str, VectorField]], task: Task | None, collection: str) -> list[Any]:
+        """What is stored or searched for each text in its field; each distinct text is encoded once, at the largest dim."""
+        if not texts:
+            return []
+        encoder = self._encoder.get()
+        fields = {field.name: field for _, field in texts}
+        for field in fields.values():
+            if field.dim > encoder.dimensions:
+                raise ValueError(
+                    f"the field {field.name} of {collection} has dim {field.dim}, {encoder.model_id} has vectors of "
+                    f"{encoder.dimensions}: make the field for {encoder.dimensions} or fewer, or pass another encoder"
+                )
+        rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
+        vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()))
+        packed = {field.name: field.kind.pack(cut(vectors, field.dim)) for field in fields.values()}
+        return [packed[field.name][rows[text]] for text, field in texts]
+
+    def _row_text(self, row: Mapping[str, Any], name: str, collection: str) -> str | None:
+        text_field = self._text_field.get(collection) if isinstance(self._text_field, Mapping) else self._text_field
+        value = row.get(name) if name in row or text_field is None else row.get(text_field)
+        return value if isinstance(value, str) else None
+
+
+def has_text(data: Any) -> bool:
+    """Whether there is a text among the queries of a search, or the queries are one."""
+    return isinstance(data, str) or (isinstance(data, list | tuple) and any(isinstance(query, str) for query in data))
+
+
+def cut(vectors: Vectors, dimensions: int) -> Vectors:
+    """The first dimensions of vectors (n, at least dimensions), of unit length again."""
+    if vectors.shape[1] == dimensions:
+        return vectors
+    kept = vectors[:, :dimensions]
+    unit: Vectors = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
+
+
+def with_data(request: AnnSearchRequest, data: Any) -> AnnSearchRequest:
+    """The same request for other data; whatever else it has, in whichever pymilvus, stays."""
+    if data is request.data:
+        return request
+    filled = copy(request)
+    filled._data = data
+    return filled

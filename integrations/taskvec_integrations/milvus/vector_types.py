@@ -1,0 +1,93 @@
+"""How each precision is stored in Milvus: as which vector type, compared by which metric, indexed how, in which servers.
+
+Knows the types of pymilvus, no encoder and no connection.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymilvus import DataType
+from pymilvus import __version__ as pymilvus_version
+
+from taskvec import quantize
+from taskvec_integrations.extras import require
+
+Vectors = NDArray[np.float32]
+
+AUTOINDEX = {"index_type": "AUTOINDEX"}
+# The parameters that Milvus gives a float vector under AUTOINDEX, which old servers do not know for the other types.
+HNSW = {"index_type": "HNSW", "params": {"M": 18, "efConstruction": 240}}
+# Exact: BIN_IVF_FLAT reads the 8 nearest of its lists by default, and bits are quick to compare.
+BIN_FLAT = {"index_type": "BIN_FLAT"}
+
+
+@dataclass(frozen=True)
+class VectorType:
+    """How vectors of one precision are stored.
+
+    name: of the DataType. pack: (n, d) float32 vectors to n values that pymilvus takes for it in rows and in searches.
+    server: the first Milvus server that stores and searches it. in_lite: whether milvus-lite does.
+    """
+
+    precision: str
+    name: str
+    metric: str
+    server: tuple[int, ...]
+    in_lite: bool
+    index: dict[str, Any] = field(hash=False)
+    pack: Callable[[Vectors], Sequence[Any]]
+
+    @property
+    def data_type(self) -> DataType:
+        """The DataType; ImportError where the installed pymilvus does not know it."""
+        if self.name not in DataType.__members__:
+            raise ImportError(f"pymilvus {pymilvus_version} has no {self.name}: pip install --upgrade pymilvus")
+        return DataType[self.name]
+
+    def check_dimensions(self, dimensions: int) -> None:
+        """A number of dimensions that this type cannot hold is a ValueError with both."""
+        if self.precision == "binary" and dimensions % 8:
+            raise ValueError(f"binary packs 8 dimensions into a byte: {dimensions} is not a multiple of 8")
+
+
+def _bfloat16(vectors: Vectors) -> Sequence[Any]:
+    # pymilvus knows these vectors by the name of their dtype, which numpy itself does not have.
+    return list(vectors.astype(require("ml_dtypes", "milvus").bfloat16))
+
+
+def _int8(vectors: Vectors) -> Sequence[Any]:
+    """Each vector scaled by itself so that its largest value is 127.
+
+    Milvus compares the whole numbers as they are. Their cosine does not depend on a vector's scale, but it does on an offset,
+    which `quantize` has, whose ranges are for stores that undo them.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+    scaled = np.divide(vectors * 127, largest, out=np.zeros_like(vectors), where=largest > 0)
+    return list(np.round(scaled).astype(np.int8))
+
+
+def _binary(vectors: Vectors) -> Sequence[Any]:
+    return [row.tobytes() for row in np.asarray(quantize(vectors, "ubinary"))]
+
+
+_TYPES = (
+    VectorType("float32", "FLOAT_VECTOR", "COSINE", (2, 0), True, AUTOINDEX, list),
+    VectorType("float16", "FLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, lambda vectors: list(vectors.astype(np.float16))),
+    VectorType("bfloat16", "BFLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, _bfloat16),
+    VectorType("int8", "INT8_VECTOR", "COSINE", (2, 6), False, HNSW, _int8),
+    VectorType("binary", "BINARY_VECTOR", "HAMMING", (2, 0), False, BIN_FLAT, _binary),
+)
+VECTOR_TYPES = {kind.precision: kind for kind in _TYPES}
+"""By precision."""
+DENSE_TYPES = {DataType[kind.name]: kind for kind in _TYPES if kind.name in DataType.__members__}
+"""By pymilvus's DataType; sparse vectors are not ours."""
+
+
+def vector_type(precision: str) -> VectorType:
+    """The vector type of a precision; an unknown one is a ValueError that lists them."""
+    if precision not in VECTOR_TYPES:
+        raise ValueError(f"unknown precision {precision!r}: Milvus stores {', '.join(VECTOR_TYPES)}")
+    return VECTOR_TYPES[precision]

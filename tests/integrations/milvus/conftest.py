@@ -1,0 +1,53 @@
+"""Engines and clients of the Milvus tests: milvus-lite and a real server, each asked through a sync and an async client."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pymilvus import MilvusClient
+
+from milvus_checks import Asked
+from taskvec import Encoder
+from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient
+
+
+@pytest.fixture(scope="session")
+def mini() -> Iterator[Encoder]:
+    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
+        yield encoder
+
+
+@pytest.fixture(scope="session")
+def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("lite") / "milvus.db")
+
+
+@pytest.fixture
+def uri(request: pytest.FixtureRequest) -> str:
+    """milvus-lite, or the engine that a test names (`on`): a collection takes the server two seconds."""
+    found: str = request.getfixturevalue(f"{getattr(request, 'param', 'lite')}_uri")
+    return found
+
+
+@pytest.fixture
+def plain(uri: str) -> Iterator[MilvusClient]:
+    """Milvus's own client, to look at what ours did."""
+    client = MilvusClient(uri)
+    yield client
+    client.close()
+
+
+@pytest.fixture(params=[TaskvecMilvusClient, AsyncTaskvecMilvusClient], ids=["sync", "async"])
+def asked(request: pytest.FixtureRequest, uri: str, mini: Encoder) -> Iterator[Asked]:
+    """Our client, whose rows get their missing vectors from the field "text"."""
+    client = Asked(request.param, uri, encoder=mini, text_field="text")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def name(plain: MilvusClient) -> Iterator[str]:
+    """A name for a collection, which is dropped afterwards."""
+    unique = f"c{uuid.uuid4().hex}"
+    yield unique
+    plain.drop_collection(unique)

@@ -1,0 +1,71 @@
+"""The check of the clients' vectors fails under each way the wiring could be subtly wrong, so passing it means something."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pymilvus import MilvusClient
+
+from milvus_checks import Asked, check_vectors
+from taskvec import Encoder
+from taskvec_integrations.milvus import TaskvecMilvusClient, texts
+from taskvec_integrations.options import EmbedSettings
+
+Patch = pytest.MonkeyPatch
+
+
+def tasks_swapped(patch: Patch) -> None:
+    right = EmbedSettings.task
+    other = {"document": "query", "query": "document"}
+    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
+
+
+def queries_as_passages(patch: Patch) -> None:
+    right = EmbedSettings.task
+    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "document"))
+
+
+def passages_as_queries(patch: Patch) -> None:
+    right = EmbedSettings.task
+    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "query"))
+
+
+def vectors_of_the_neighbour(patch: Patch) -> None:
+    right = texts.Texts._embed
+    patch.setattr(texts.Texts, "_embed", lambda self, *args: right(self, *args)[::-1])
+
+
+def other_text_embedded(patch: Patch) -> None:
+    right = texts.Texts._row_text
+    patch.setattr(texts.Texts, "_row_text", lambda self, row, *args: row["text"] or right(self, row, *args))
+
+
+def cut_from_the_end(patch: Patch) -> None:
+    right = Encoder.encode
+
+    def encode(self: Encoder, given: Any, *, dimensions: int, **options: Any) -> Any:
+        vectors = right(self, given, **options)[..., -dimensions:]
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    patch.setattr(Encoder, "encode", encode)
+
+
+MUTATIONS = [
+    tasks_swapped,
+    queries_as_passages,
+    passages_as_queries,
+    vectors_of_the_neighbour,
+    other_text_embedded,
+    cut_from_the_end,
+]
+
+
+@pytest.mark.parametrize("asked", [TaskvecMilvusClient], indirect=True, ids=["sync"])
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
+def test_a_mistake_is_caught(
+    mutate: Callable[[Patch], None], monkeypatch: Patch, asked: Asked, plain: MilvusClient, mini: Encoder, name: str
+) -> None:
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_vectors(asked, plain, mini, name)
