@@ -5,5 +5,6 @@ from taskvec_integrations.extras import require
 require("qdrant_client", "qdrant")
 
 from taskvec_integrations.qdrant.client import AsyncTaskvecQdrantClient, TaskvecQdrantClient  # noqa: E402
+from taskvec_integrations.qdrant.two_stage import TwoStageSearch  # noqa: E402
 
-__all__ = ["AsyncTaskvecQdrantClient", "TaskvecQdrantClient"]
+__all__ = ["AsyncTaskvecQdrantClient", "TaskvecQdrantClient", "TwoStageSearch"]

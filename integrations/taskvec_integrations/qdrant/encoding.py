@@ -154,8 +154,8 @@ def runs(requests: Sequence[Request]) -> list[list[int]]:
             found.append(list(group))
             if document in seen:
                 raise ValueError(
-                    f"{quote(requests[found[-1][0]].document)}: other texts stand between the chunks of document {document[-1]!r}, "
-                    "and late chunking reads a document as it comes: put its points one after another"
+                    f"{quote(requests[found[-1][0]].document)}: other texts stand between the chunks of document "
+                    f"{document[-1]!r}, and late chunking reads a document as it comes: put its points one after another"
                 )
             seen.add(document)
     return found

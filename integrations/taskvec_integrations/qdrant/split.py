@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from semchunk import chunkerify
+from semchunk.semchunk import chunkerify
 
 from taskvec import Encoder
 from taskvec.late_chunking import Span
