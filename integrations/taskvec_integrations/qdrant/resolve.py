@@ -1,0 +1,105 @@
+"""Putting vectors where Documents of our models stand: in one call, or in a stream of points."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+from taskvec import Encoder
+from taskvec.blocks import map_ahead
+from taskvec.hub import DEFAULT_MODEL, MINI
+from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, text_of
+from taskvec_integrations.qdrant.encoding import Request, encode
+from taskvec_integrations.qdrant.walk import Inference, rewrite
+from taskvec_integrations.qdrant.walk import Path as Place
+
+T = TypeVar("T")
+
+JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
+"""Names under which the client's encoder resolves Documents, wherever its weights were loaded from."""
+
+# Points of a stream that are encoded together: at most three such blocks are read before the first is sent.
+BLOCK = 256
+# The points of a late-chunked document are read whole; one that never ends would keep everything in memory.
+MAX_CHUNKS = 10_000
+
+
+class Resolver:
+    """Resolves Documents of our models with a client's encoder and tasks; Documents of other models stay as they are.
+
+    The bundled model answers to "mini" beside whatever encoder the client has.
+    """
+
+    def __init__(self, encoder: Encoder | str | Path, document_task: TaskChoice, query_task: TaskChoice) -> None:
+        self._settings = EmbedSettings(document_task, query_task)
+        client = LazyEncoder(encoder)
+        own = encoder.model_id if isinstance(encoder, Encoder) else str(encoder)
+        names = {MINI: LazyEncoder(MINI), **dict.fromkeys((*JINA_MODELS, own), client)}
+        self._models = {name.casefold(): model for name, model in names.items()}
+
+    def close(self) -> None:
+        """Let go of the encoders that were loaded here."""
+        for model in self._models.values():
+            model.close()
+
+    def resolve(self, value: T, operation: Operation) -> T:
+        """`value` with vectors in place of the Documents of our models; the same object where there are none."""
+        requests = self.find(value, operation)
+        return self.fill(value, requests) if requests else value
+
+    def find(self, value: Any, operation: Operation) -> list[Request]:
+        """The Documents of our models in `value`, their options checked; loads no encoder."""
+        requests: list[Request] = []
+
+        def note(document: Inference, path: Place) -> Inference:
+            if model := self._models.get(document.model.casefold()):
+                options = DocumentOptions.read(document, operation)
+                task = options.task_or(self._settings.task(operation))
+                requests.append(Request(document, text_of(document), options, path, model, task))
+            return document
+
+        rewrite(value, note)
+        return requests
+
+    def fill(self, value: T, requests: list[Request]) -> T:
+        """`value` with the vectors of the requests that `find` found in it; nothing is changed in place."""
+        vectors = iter(encode(requests))
+
+        def put(document: Inference, _: Place) -> Any:
+            return next(vectors) if document.model.casefold() in self._models else document
+
+        filled: T = rewrite(value, put)
+        return filled
+
+    def stream(self, points: Iterable[T]) -> Iterator[T]:
+        """Points resolved as they are taken, a block at a time, the next block in a thread meanwhile."""
+
+        def fill(block: tuple[list[T], list[Request]]) -> list[T]:
+            return self.fill(*block) if block[1] else block[0]
+
+        context = copy_context()  # takes the cancellation of an async caller into that thread
+        for block in map_ahead(lambda block: context.run(fill, block), self._blocks(points)):
+            yield from block
+
+    def _blocks(self, points: Iterable[T]) -> Iterator[tuple[list[T], list[Request]]]:
+        """Blocks of points with their requests; the chunks of a document stay in one block, however many they are."""
+        block: list[T] = []
+        requests: list[Request] = []
+        previous: set[tuple[Place, tuple[Hashable, ...] | None]] = set()
+        for point in points:
+            found = self.find(point, "document")
+            documents = {(request.path, request.chunk_of) for request in found if request.options.joined}
+            if len(block) >= BLOCK and not documents & previous:
+                yield block, requests
+                block, requests = [], []
+            if len(block) >= MAX_CHUNKS:
+                name = found[0].options.document_id
+                raise ValueError(
+                    f"document {name!r} has more than {MAX_CHUNKS:,} points in an upload, and late chunking reads a document "
+                    "whole before anything is sent: give every document its own document_id"
+                )
+            block.append(point)
+            requests += found
+            previous = documents
+        yield block, requests

@@ -1,0 +1,44 @@
+"""Where Documents stand in what a client's methods take, and putting vectors in their places without changing an argument.
+
+Knows the shapes of Qdrant's models (pydantic models, dicts and lists of each other), nothing of encoders.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+from qdrant_client.models import Document, Image, InferenceObject
+
+Inference = Document | Image | InferenceObject
+"""What Qdrant's models hold where a vector goes, to be made into one."""
+
+Path = tuple[str, ...]
+"""Names of fields and of vectors on the way to a Document; places in lists are left out, so all points of a call share it."""
+
+Visit = Callable[[Inference, Path], Any]
+
+# A payload is the user's, whatever it holds; the others never hold a Document and can be long.
+OPAQUE = {"payload", "payloads", "filter", "must", "should", "must_not"}
+
+SCALARS = {int, float, str}
+
+
+def rewrite(value: Any, visit: Visit, path: Path = ()) -> Any:
+    """`value` with every Document in it replaced by what `visit(document, path)` returns, in the order they stand in.
+
+    Nothing is changed in place: what holds a replaced Document is copied, everything else is the same object as before.
+    """
+    if isinstance(value, Inference):
+        return visit(value, path)
+    if isinstance(value, BaseModel):
+        fields = {name: item for name, item in vars(value).items() if name not in OPAQUE}
+        new = {name: rewrite(item, visit, (*path, name)) for name, item in fields.items()}
+        changed = {name: item for name, item in new.items() if item is not fields[name]}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict):
+        new = {name: rewrite(item, visit, (*path, str(name))) for name, item in value.items()}
+        return new if any(new[name] is not item for name, item in value.items()) else value
+    if isinstance(value, list | tuple) and not SCALARS.issuperset(map(type, value)):
+        items = [rewrite(item, visit, path) for item in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value

@@ -1,0 +1,120 @@
+"""Looking through the arguments of a client's method before it is called: its signature, name and docstring stay.
+
+Knows signatures and threads; what Documents become is the Resolver's affair.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine, Sized
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+import numpy as np
+from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
+
+from taskvec.pipeline import in_thread
+from taskvec_integrations.qdrant.document_options import Operation
+from taskvec_integrations.qdrant.resolve import Resolver
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Arguments = dict[str, Any]
+
+log = logging.getLogger("taskvec")
+
+
+class Client(Protocol):
+    """What a client needs so that its methods can be wired here."""
+
+    _client: object
+    _resolver: Resolver
+
+
+def resolving(method: Callable[P, R], operation: Operation, *names: str) -> Callable[P, R]:
+    """`method` with the Documents in its arguments `names` resolved, together, before it is called."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def resolved(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        given = {name: bound.arguments[name] for name in names if name in bound.arguments}
+        bound.arguments.update(_client(bound)._resolver.resolve(given, operation))
+        return method(*bound.args, **bound.kwargs)
+
+    return resolved
+
+
+def resolving_async(
+    method: Callable[P, Coroutine[Any, Any, R]], operation: Operation, *names: str
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """`resolving` for a coroutine function: a thread encodes, and cancelling ends it at the next batch."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    async def resolved(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        resolver = _client(bound)._resolver
+        given = {name: bound.arguments[name] for name in names if name in bound.arguments}
+        if requests := resolver.find(given, operation):
+            bound.arguments.update(await in_thread(resolver.fill, given, requests))
+        return await method(*bound.args, **bound.kwargs)
+
+    return resolved
+
+
+def streaming(method: Callable[P, None], name: str) -> Callable[P, None]:
+    """An upload method with the Documents in its argument `name`, any iterable, resolved while it is uploaded."""
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    def resolved(*args: P.args, **kwargs: P.kwargs) -> None:
+        bound = signature.bind(*args, **kwargs)
+        _warn_in_event_loop(method.__name__)
+        _stream(bound, name)
+        method(*bound.args, **bound.kwargs)
+
+    return resolved
+
+
+def streaming_async(method: Callable[P, None], name: str) -> Callable[P, Coroutine[Any, Any, None]]:
+    """A coroutine function out of a blocking upload method of an async client: all of it in a thread.
+
+    An embedded Qdrant is not safe to use from two threads, so there only the encoding is.
+    """
+    signature = inspect.signature(method)
+
+    @wraps(method)
+    async def resolved(*args: P.args, **kwargs: P.kwargs) -> None:
+        bound = signature.bind(*args, **kwargs)
+        _stream(bound, name)
+        if isinstance(_client(bound)._client, AsyncQdrantLocal):
+            bound.arguments[name] = await in_thread(list, bound.arguments[name])
+            method(*bound.args, **bound.kwargs)
+        else:
+            await in_thread(method, *bound.args, **bound.kwargs)
+
+    return resolved
+
+
+def _client(bound: inspect.BoundArguments) -> Client:
+    return cast(Client, bound.arguments["self"])
+
+
+def _stream(bound: inspect.BoundArguments, name: str) -> None:
+    given = bound.arguments[name]
+    if isinstance(given, dict | np.ndarray):  # whole arrays of ready vectors
+        return
+    for other in ("ids", "payload"):
+        column = bound.arguments.get(other)
+        if isinstance(given, Sized) and isinstance(column, Sized) and len(column) < len(given):
+            raise ValueError(f"{other} has {len(column)} items for {len(given)} vectors: give one for each")
+    bound.arguments[name] = _client(bound)._resolver.stream(given)
+
+
+def _warn_in_event_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    log.warning("%s blocks the event loop until everything is encoded and sent: await a%s instead", name, name)

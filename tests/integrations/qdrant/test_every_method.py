@@ -1,0 +1,136 @@
+"""Through every public method, sync and async, over every engine: what is stored and searched is what the encoder makes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import models
+
+from qdrant_support import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, Face, assert_equal, create, document, points, stored
+from taskvec import Encoder
+
+
+def upsert_points(face: Face) -> None:
+    face.upsert(COLLECTION, points())
+
+
+def upsert_batch(face: Face) -> None:
+    texts = [document(text) for text in TEXTS]
+    face.upsert(COLLECTION, models.Batch(ids=[0, 1, 2, 3], vectors=texts, payloads=[{"text": text} for text in TEXTS]))
+
+
+def upsert_inference_objects(face: Face) -> None:
+    given = [models.InferenceObject(object=text, model=JINA) for text in TEXTS]
+    face.upsert(collection_name=COLLECTION, points=[models.PointStruct(id=i, vector=one) for i, one in enumerate(given)])
+
+
+def upload_points(face: Face) -> None:
+    face.upload_points(COLLECTION, (point for point in points()), batch_size=3)
+
+
+def upload_collection(face: Face) -> None:
+    face.upload_collection(COLLECTION, (document(text) for text in TEXTS), ids=range(4), batch_size=3)
+
+
+def upload_collection_list(face: Face) -> None:
+    face.upload_collection(COLLECTION, [document(text) for text in TEXTS], ids=[0, 1, 2, 3], payload=[{}] * 4, batch_size=1)
+
+
+def update_vectors(face: Face) -> None:
+    face.upsert(COLLECTION, points(["something else"] * 4))
+    face.update_vectors(COLLECTION, [models.PointVectors(id=i, vector=document(text)) for i, text in enumerate(TEXTS)])
+
+
+def batch_update_points(face: Face) -> None:
+    first = models.UpsertOperation(upsert=models.PointsList(points=points(["something else", *TEXTS[1:]])))
+    changed = models.UpdateVectors(points=[models.PointVectors(id=0, vector=document(TEXTS[0]))])
+    face.batch_update_points(COLLECTION, [first, models.UpdateVectorsOperation(update_vectors=changed)])
+
+
+WRITES = [
+    upsert_points,
+    upsert_batch,
+    upsert_inference_objects,
+    upload_points,
+    upload_collection,
+    upload_collection_list,
+    update_vectors,
+    batch_update_points,
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_vectors_written_are_those_of_encode_documents(write: Any, face: Face, mini: Encoder) -> None:
+    create(face)
+    write(face)
+    assert_equal(stored(face), mini.encode_documents(TEXTS))
+
+
+def query_points(face: Face) -> Any:
+    return face.query_points(COLLECTION, document(QUESTION), limit=4).points
+
+
+def query_points_nearest(face: Face) -> Any:
+    return face.query_points(COLLECTION, query=models.NearestQuery(nearest=document(QUESTION)), limit=4).points
+
+
+def query_points_prefetch(face: Face) -> Any:
+    inner = models.Prefetch(query=document(QUESTION), limit=4)
+    outer = models.Prefetch(prefetch=[inner], query=document(QUESTION), limit=4)
+    return face.query_points(COLLECTION, document(QUESTION), prefetch=[outer], limit=4).points
+
+
+def query_points_groups(face: Face) -> Any:
+    found = face.query_points_groups(COLLECTION, group_by="text", query=document(QUESTION), limit=4, group_size=1)
+    return [hit for group in found.groups for hit in group.hits]
+
+
+def query_batch_points(face: Face) -> Any:
+    other = models.QueryRequest(query=document("something else"), limit=1)
+    return face.query_batch_points(COLLECTION, [other, models.QueryRequest(query=document(QUESTION), limit=4)])[1].points
+
+
+QUERIES = [query_points, query_points_nearest, query_points_prefetch, query_points_groups, query_batch_points]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_scores_found_are_those_of_encode_queries(query: Any, face: Face, mini: Encoder) -> None:
+    create(face)
+    face.upsert(COLLECTION, points())
+    scores = {hit.id: hit.score for hit in query(face)}
+    asked, wrong = mini.encode_queries(QUESTION), mini.encode_documents(QUESTION)
+    texts = mini.encode_documents(TEXTS)
+    assert_equal([scores[i] for i in range(4)], texts @ asked)
+    assert np.abs(texts @ (asked - wrong)).max() > 0.01  # so the passage adapter would have been noticed
+
+
+@pytest.mark.parametrize("dimensions", [1, 100, WIDTH])
+def test_dimensions_of_documents_and_queries(dimensions: int, face: Face, mini: Encoder) -> None:
+    create(face, size=dimensions)
+    face.upload_points(COLLECTION, points(dimensions=dimensions))
+    expected = mini.encode_documents(TEXTS, dimensions=dimensions)
+    assert_equal(stored(face), expected)
+    hits = face.query_points(COLLECTION, document(QUESTION, dimensions=dimensions), limit=4).points
+    query = mini.encode_queries(QUESTION, dimensions=dimensions)
+    assert_equal(sorted(hit.score for hit in hits), sorted(expected @ query))
+
+
+def test_late_chunking_of_several_documents(face: Face, mini: Encoder) -> None:
+    create(face)
+    chunks = [[f"The {thing} is new.", "It was bought today.", "It is blue."] for thing in ("car", "house", "boat")]
+    flat = [(document_id, chunk) for document_id, texts in enumerate(chunks) for chunk in texts]
+    vectors = [document(chunk, document_id=document_id) for document_id, chunk in flat]
+    face.upload_points(COLLECTION, (models.PointStruct(id=i, vector=vector) for i, vector in enumerate(vectors)))
+    assert_equal(stored(face, 9), np.concatenate(mini.encode_chunks(chunks)))
+
+
+def test_a_whole_text_becomes_a_multivector(face: Face, mini: Encoder) -> None:
+    text = " ".join(TEXTS)
+    maxsim = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    create(face, chunks=models.VectorParams(size=WIDTH, distance=models.Distance.COSINE, multivector_config=maxsim))
+    spans = [(0, 39), (40, 94)]
+    face.upsert(COLLECTION, [models.PointStruct(id=0, vector={"chunks": document(text, spans=spans)})])
+    (expected,) = mini.encode_spans([text], [spans])
+    assert_equal(stored(face, 1, "chunks")[0], expected)
+    (hit,) = face.query_points(COLLECTION, document(QUESTION, chunk_tokens=100), using="chunks").points
+    assert_equal(hit.score, (expected @ mini.encode_queries(QUESTION)).max())

@@ -1,0 +1,130 @@
+"""The wiring check fails under each way the client could be subtly wrong, so passing it means something."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, stored
+from taskvec import Encoder
+from taskvec_integrations.qdrant import TaskvecQdrantClient, client, document_options, encoding, resolve, walk
+
+Patch = pytest.MonkeyPatch
+
+
+def check_wiring(encoder: Encoder) -> None:
+    """Write, search and compare with the encoder: tasks, dimensions, late chunking, a payload, and the arguments unchanged."""
+    qdrant = TaskvecQdrantClient(":memory:", encoder=encoder)
+    cosine = {"distance": models.Distance.COSINE}
+    create(qdrant, full=models.VectorParams(size=WIDTH, **cosine), small=models.VectorParams(size=64, **cosine))
+    vectors = [{"full": document(text), "small": document(text, dimensions=64, document_id="a")} for text in TEXTS]
+    payload = {"kept": document("in the payload")}
+    given = [models.PointStruct(id=i, vector=vector, payload=payload) for i, vector in enumerate(vectors)]
+    before = [point.model_copy(deep=True) for point in given]
+    qdrant.upload_points(COLLECTION, given[:2])
+    qdrant.upsert(COLLECTION, given)
+    assert given == before
+    assert qdrant._resolver.resolve(given[0], "document").payload["kept"] is payload["kept"]
+    full, late = encoder.encode_documents(TEXTS), encoder.encode_documents(TEXTS, dimensions=64, late_chunking=True)
+    assert_equal(stored(qdrant, name="full"), full)
+    assert_equal(stored(qdrant, name="small"), late)
+    query = encoder.encode_queries(QUESTION)
+    hits = qdrant.query_points(COLLECTION, document(QUESTION), using="full", limit=4).points
+    assert_equal([hit.score for hit in hits], np.sort(full @ query)[::-1])
+    operations = [models.UpsertOperation(upsert=models.PointsList(points=given[2:]))]
+    qdrant.batch_update_points(COLLECTION, operations)
+    assert_equal(stored(qdrant, name="full"), full)
+
+
+def operations_swapped(patch: Patch) -> None:
+    right = resolve.Resolver.find
+    other = {"document": "query", "query": "document"}
+    patch.setattr(resolve.Resolver, "find", lambda self, value, operation: right(self, value, other[operation]))
+
+
+def queries_as_documents(patch: Patch) -> None:
+    patch.setattr(
+        TaskvecQdrantClient, "query_points", client.resolving(QdrantClient.query_points, "document", "query", "prefetch")
+    )
+
+
+def method_not_wired(name: str) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(TaskvecQdrantClient, name, getattr(QdrantClient, name))
+
+
+def task_forgotten(patch: Patch) -> None:
+    patch.setattr(document_options.DocumentOptions, "task_or", lambda self, default: None)
+
+
+def dimensions_forgotten(patch: Patch) -> None:
+    right = document_options.DocumentOptions.read
+    patch.setattr(resolve.DocumentOptions, "read", lambda *args: replace(right(*args), dimensions=None))
+
+
+def not_normalised_after_the_cut(patch: Patch) -> None:
+    patch.setattr(encoding.Cut, "vector", lambda self: self.work.vectors[self.row, : self.dimensions].tolist())
+
+
+def late_chunking_forgotten(patch: Patch) -> None:
+    patch.setattr(document_options.DocumentOptions, "joined", False)
+
+
+def chunks_of_other_vectors_joined(patch: Patch) -> None:
+    right = encoding.runs
+
+    def runs(requests: Any) -> Any:
+        return right([request._replace(path=()) for request in requests])
+
+    patch.setattr(encoding, "runs", runs)
+
+
+def vectors_in_another_order(patch: Patch) -> None:
+    right = resolve.encode
+    patch.setattr(resolve, "encode", lambda requests: right(requests)[::-1])
+
+
+def payload_looked_into(patch: Patch) -> None:
+    patch.setattr(walk, "OPAQUE", set())
+
+
+def arguments_changed(patch: Patch) -> None:
+    right = resolve.rewrite
+
+    def rewrite(value: Any, visit: Any) -> Any:
+        result = right(value, visit)
+        if isinstance(value, list):
+            value[:] = result
+        return result
+
+    patch.setattr(resolve, "rewrite", rewrite)
+
+
+MUTATIONS = [
+    operations_swapped,
+    queries_as_documents,
+    *(pytest.param(method_not_wired(name), id=f"{name}_not_wired") for name in ("upsert", "upload_points", "query_points")),
+    pytest.param(method_not_wired("batch_update_points"), id="batch_update_points_not_wired"),
+    task_forgotten,
+    dimensions_forgotten,
+    not_normalised_after_the_cut,
+    late_chunking_forgotten,
+    chunks_of_other_vectors_joined,
+    vectors_in_another_order,
+    payload_looked_into,
+    arguments_changed,
+]
+
+
+def test_the_check_passes_without_a_mutation(mini: Encoder) -> None:
+    check_wiring(mini)
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_the_check_fails_under(mutate: Callable[[Patch], None], mini: Encoder, monkeypatch: Patch) -> None:
+    with monkeypatch.context() as patch:
+        mutate(patch)
+        with pytest.raises((AssertionError, ImportError, ValueError)):
+            check_wiring(mini)

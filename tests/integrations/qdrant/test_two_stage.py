@@ -1,0 +1,170 @@
+"""The plan for two-stage search, held to the truth of Qdrant's engine: storage types, quantization, rescoring, BM25, tenants."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from qdrant_server import Server
+from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal
+from taskvec import Encoder
+from taskvec_integrations.demo_text import QUESTIONS, read_sections
+from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, TaskvecQdrantClient, TwoStageSearch
+
+Client = TaskvecQdrantClient
+Make = Callable[..., TwoStageSearch]
+
+CHUNKS = [chunk.text[:240] for section in read_sections() for chunk in section][::3]
+ASKED = list(QUESTIONS)
+LIMIT = 5
+
+
+@pytest.fixture
+def planned(remote: Client, server: Server) -> Make:
+    """Makes a plan and its collection with CHUNKS in it, indexed and quantized by the engine."""
+
+    def make(**settings: Any) -> TwoStageSearch:
+        plan = TwoStageSearch("mini", WIDTH, **settings)
+        remote.create_collection(COLLECTION, **plan.collection())
+        for index in plan.indexes():
+            remote.create_payload_index(COLLECTION, **index)
+        payloads = [{"document": f"{i // 4}", "whose": "ab"[i % 2]} for i in range(len(CHUNKS))]
+        given = [models.PointStruct(id=i, vector=plan.vectors(text), payload=payloads[i]) for i, text in enumerate(CHUNKS)]
+        remote.upload_points(COLLECTION, given, wait=True)
+        assert server.collections[COLLECTION].shard.optimize()
+        return plan
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def scores(mini: Encoder) -> Any:
+    """Exact scores of every question with every chunk: (questions, chunks)."""
+    return mini.encode_queries(ASKED) @ mini.encode_documents(CHUNKS).T
+
+
+def best(scores: Any) -> list[set[int]]:
+    """The numbers of the best chunks for each question."""
+    return [set(row[:LIMIT].tolist()) for row in np.argsort(-scores, axis=1)]
+
+
+def recall(found: list[list[Any]], expected: list[set[int]]) -> float:
+    return float(np.mean([len({hit.id for hit in hits} & right) / LIMIT for hits, right in zip(found, expected, strict=True)]))
+
+
+def test_the_full_vector_is_stored_as_float16(planned: Make, remote: Client, mini: Encoder) -> None:
+    planned()
+    records = remote.retrieve(COLLECTION, list(range(50)), with_vectors=True)
+    vectors = np.array([record.vector["full"] for record in sorted(records, key=lambda record: record.id)])
+    difference = np.abs(vectors - mini.encode_documents(CHUNKS[:50]))
+    assert 1e-5 < difference.max() < 2**-12
+
+
+def test_what_the_small_vector_finds_is_ranked_by_the_full_one(planned: Make, remote: Client, scores: Any) -> None:
+    plan = planned()
+    found = [remote.query_points(COLLECTION, **plan.query(question, limit=LIMIT)).points for question in ASKED]
+    assert recall(found, best(scores)) > 0.97
+    for row, hits in zip(scores, found, strict=True):
+        np.testing.assert_allclose([hit.score for hit in hits], [row[hit.id] for hit in hits], atol=1e-3)
+
+
+def test_the_first_stage_is_small_int8_and_not_rescored(planned: Make, remote: Client, mini: Encoder, scores: Any) -> None:
+    plan = planned()
+
+    def first_stage(question: str) -> list[Any]:
+        stage = plan.query(question, limit=LIMIT)["prefetch"]
+        found = remote.query_points(COLLECTION, stage.query, using=stage.using, search_params=stage.params, limit=LIMIT)
+        return found.points
+
+    found = [first_stage(question) for question in ASKED]
+    small = mini.encode_queries(ASKED, dimensions=96) @ mini.encode_documents(CHUNKS, dimensions=96).T
+    off = [abs(hit.score - row[hit.id]) for row, hits in zip(small, found, strict=True) for hit in hits]
+    assert 1e-3 < max(off) < 0.05  # float16 would be ten times nearer
+    assert recall(found, best(small)) > 0.9
+    assert recall(found, best(scores)) < 0.9  # so it is the second stage that finds the rest
+
+
+def test_a_collection_of_uint8_keeps_nothing_of_our_vectors(server: Server, mini: Encoder, scores: Any) -> None:
+    """Why it is refused."""
+    plain = QdrantClient(url=server.url)
+    uint8 = models.VectorParams(size=WIDTH, distance=models.Distance.COSINE, datatype=models.Datatype.UINT8)
+    plain.create_collection(COLLECTION, uint8)
+    vectors = mini.encode_documents(CHUNKS).tolist()
+    plain.upsert(COLLECTION, [models.PointStruct(id=i, vector=vector) for i, vector in enumerate(vectors)])
+    queries = mini.encode_queries(ASKED).tolist()
+    found = [plain.query_points(COLLECTION, query, limit=LIMIT).points for query in queries]
+    assert recall(found, best(scores)) < 0.2
+    plain.close()
+
+
+def test_rare_words_are_found_by_bm25(planned: Make, remote: Client) -> None:
+    plan = planned(bm25="english")
+    texts = ["Order the seal XK-4711 for older pumps.", "Order the seal PL-2240 for older pumps.", "Seals of pumps wear out."]
+    given = [models.PointStruct(id=1000 + i, vector=plan.vectors(text)) for i, text in enumerate(texts)]
+    remote.upsert(COLLECTION, given)
+    for code, right in (("XK-4711", 1000), ("PL-2240", 1001)):
+        found = remote.query_points(COLLECTION, **plan.query(f"Which pump needs {code}?", limit=3)).points
+        assert found[0].id == right
+    words = plan.query("XK-4711")["prefetch"][1]
+    assert [hit.id for hit in remote.query_points(COLLECTION, words.query, using=words.using).points] == [1000]
+
+
+def test_tenants_see_their_own_points_only(planned: Make, remote: Client, server: Server) -> None:
+    plan = planned(tenant="whose", bm25="english")
+    some = models.Filter(must=[models.FieldCondition(key="document", match=models.MatchValue(value="3"))])
+    for number, whose in enumerate("ab"):
+        found = remote.query_points(COLLECTION, **plan.query(ASKED[0], tenant=whose)).points
+        assert found
+        assert {hit.id % 2 for hit in found} == {number}
+        found = remote.query_points(COLLECTION, **plan.query(ASKED[0], tenant=whose, query_filter=some)).points
+        assert {hit.id for hit in found} == {12 + number, 14 + number}
+    assert server.collections[COLLECTION].shard.info().payload_schema["whose"].params.is_tenant
+    with pytest.raises(ValueError, match=r"whose points.* tenants in 'whose', so pass tenant="):
+        plan.query(ASKED[0])
+
+
+@pytest.mark.parametrize("settings", [{}, {"bm25": "english"}], ids=["dense", "hybrid"])
+def test_results_grouped_by_document(settings: dict[str, Any], planned: Make, remote: Client) -> None:
+    plan = planned(**settings)
+    answer = remote.query_points_groups(COLLECTION, **plan.groups(ASKED[0], group_by="document", limit=4, group_size=2))
+    names = [group.id for group in answer.groups]
+    assert len(names) == len(set(names)) == 4
+    for group in answer.groups:
+        assert 1 <= len(group.hits) <= 2
+        assert {str(hit.id // 4) for hit in group.hits} == {group.id}
+    assert answer.groups[0].hits[0].id == remote.query_points(COLLECTION, **plan.query(ASKED[0], limit=8)).points[0].id
+
+
+def test_the_plan_serves_the_async_client_and_late_chunking(mini: Encoder) -> None:
+    plan = TwoStageSearch("mini", WIDTH, small=32)
+
+    async def run() -> tuple[Any, Any]:
+        client = AsyncTaskvecQdrantClient(":memory:", encoder=mini)
+        await client.create_collection(COLLECTION, **plan.collection())
+        vectors = [plan.vectors(text, {"document_id": 1}) for text in TEXTS]
+        await client.upsert(COLLECTION, [models.PointStruct(id=i, vector=vector) for i, vector in enumerate(vectors)])
+        records = await client.retrieve(COLLECTION, [0, 1, 2, 3], with_vectors=True)
+        found = await client.query_points(COLLECTION, **plan.query(QUESTION, limit=2))
+        await client.close()
+        return [record.vector for record in records], found.points
+
+    vectors, found = asyncio.run(run())
+    late = mini.encode_documents(TEXTS, late_chunking=True)
+    assert_equal([vector["full"] for vector in vectors], late)
+    assert_equal([vector["small"] for vector in vectors], mini.encode_documents(TEXTS, late_chunking=True, dimensions=32))
+    assert_equal([hit.score for hit in found], np.sort(late @ mini.encode_queries(QUESTION))[::-1][:2])
+
+
+def test_a_plan_that_cannot_work_is_refused() -> None:
+    for small in (0, WIDTH, 1000):
+        with pytest.raises(ValueError, match=f"small is {small}: use 1 to 383"):
+            TwoStageSearch("mini", WIDTH, small=small)
+    with pytest.raises(ValueError, match=r"oversampling is 0\.5"):
+        TwoStageSearch("mini", WIDTH, oversampling=0.5)
+    with pytest.raises(ValueError, match=r"the plan has none: TwoStageSearch\(tenant=\.\.\.\)"):
+        TwoStageSearch("mini", WIDTH).query("a", tenant="b")
+    with pytest.raises(ValueError, match=r"the plan sets dimensions \(384, 96\): leave them out of options"):
+        TwoStageSearch("mini", WIDTH).vectors("a", {"dimensions": 3})
