@@ -52,8 +52,11 @@ class Asked:
 
 
 def on(*engines: str) -> pytest.MarkDecorator:
-    """Where a test runs, other than milvus-lite."""
-    return pytest.mark.parametrize("uri", engines, indirect=True)
+    """Where a test runs, other than milvus-lite; "server-soak" is the server, in `make soak` only."""
+    params = [
+        pytest.param("server", marks=pytest.mark.soak) if engine == "server-soak" else pytest.param(engine) for engine in engines
+    ]
+    return pytest.mark.parametrize("uri", params, indirect=True, ids=[engine.partition("-")[0] for engine in engines])
 
 
 def stored(client: MilvusClient, name: str, field: str = "vector") -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from contract.databases import DATABASES, Database, MilvusServer
+from milvus_polls import hurried
 from taskvec import Encoder
 
 # A collection and a flush take a real Milvus seconds; tests/integrations/milvus runs the main path on it every time.
@@ -19,6 +20,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     opened = DATABASES[request.param](tmp_path)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_polls() -> Iterator[None]:
+    with hurried():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,15 @@ import pytest
 from pymilvus import MilvusClient
 
 from milvus_checks import Asked
+from milvus_polls import hurried
 from taskvec import Encoder
 from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_polls() -> Iterator[None]:
+    with hurried():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,7 @@ def test_vectors_are_those_of_the_encoder(asked: Asked, plain: MilvusClient, min
     check_vectors(asked, plain, mini, name)
 
 
+@pytest.mark.parametrize("asked", [TaskvecMilvusClient], indirect=True, ids=["sync"])
 @on("server")
 def test_binary_vectors_on_a_server(asked: Asked, plain: MilvusClient, mini: Encoder, name: str) -> None:
     TextCollection(DIMENSIONS, "binary").create(plain, name, consistency_level="Strong")
@@ -158,7 +159,7 @@ def test_a_field_wider_than_the_model_names_both(asked: Asked, plain: MilvusClie
         asked("search", name, ["a"])
 
 
-@on("lite", "server")
+@on("lite", "server-soak")
 def test_a_collection_that_was_made_anew_is_read_anew(plain: MilvusClient, mini: Encoder, uri: str, name: str) -> None:
     asked = Asked(TaskvecMilvusClient, uri, encoder=mini, text_field="text")
     remade(asked, plain, name, (DIMENSIONS, 32))

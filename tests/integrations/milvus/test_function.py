@@ -85,7 +85,7 @@ def test_binary_is_one_bit_a_dimension(mini: Encoder) -> None:
     assert packed == [row.tobytes() for row in bits]
 
 
-@on("lite", "server")
+@on("lite", "server-soak")
 def test_with_milvus_own_client(plain: MilvusClient, mini: Encoder, name: str) -> None:
     embed = TaskvecEmbeddingFunction(mini, dimensions=48)
     TextCollection(embed.dim).create(plain, name, consistency_level="Strong")

@@ -36,7 +36,7 @@ def test_a_real_server_from_first_run_to_edit(plain: MilvusClient, mini: Encoder
     assert {(hit.chunk, *hit.payload) for hit in hits} == {(0, "kind"), (1, "kind")}
 
 
-@on("lite", "server")
+@on("lite", "server-soak")
 def test_what_milvus_refuses_is_named_and_the_rest_lands(plain: MilvusClient, mini: Encoder, name: str, uri: str) -> None:
     store = MilvusStore(plain, name, encoder=mini, dimensions=8, chunk_tokens=None)
     bad = [
