@@ -18,8 +18,8 @@ def check_datatypes(vectors: object) -> None:
         if isinstance(params, VectorParams) and params.datatype == Datatype.UINT8:
             raise ValueError(
                 f"vector {name!r} has datatype uint8, which cuts numbers to whole ones from 0 to 255: nothing is left of a "
-                "vector of length 1, whose numbers lie between -1 and 1. Use datatype float16, or scalar quantization, which scales "
-                "them to int8 first; create a collection for vectors that are uint8 already with QdrantClient"
+                "vector of length 1, whose numbers lie between -1 and 1. Use datatype float16, or scalar quantization, which "
+                "scales them to int8; create a collection for vectors that are uint8 already with QdrantClient"
             )
 
 
