@@ -1,12 +1,10 @@
 """Putting vectors where Documents of our models stand: in one call, or in a stream of points."""
 
-from collections.abc import Hashable, Iterable, Iterator
-from contextvars import copy_context
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from taskvec import Encoder
-from taskvec.blocks import map_ahead
 from taskvec.hub import DEFAULT_MODEL, MINI
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, text_of
@@ -19,10 +17,17 @@ T = TypeVar("T")
 JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
 """Names under which the client's encoder resolves Documents, wherever its weights were loaded from."""
 
-# Points of a stream that are encoded together: at most three such blocks are read before the first is sent.
+# Points of a stream that are encoded together: one such block is sent while one waits and one is encoded.
 BLOCK = 256
 # The points of a late-chunked document are read whole; one that never ends would keep everything in memory.
 MAX_CHUNKS = 10_000
+
+
+class Block(NamedTuple, Generic[T]):
+    """Points of a stream, and the requests in them."""
+
+    points: list[T]
+    requests: list[Request]
 
 
 class Resolver:
@@ -72,34 +77,38 @@ class Resolver:
         filled: T = rewrite(value, put)
         return filled
 
-    def stream(self, points: Iterable[T]) -> Iterator[T]:
-        """Points resolved as they are taken, a block at a time, the next block in a thread meanwhile."""
+    def blocks(self, points: Iterable[T]) -> Iterator[list[T]]:
+        """Points resolved as they are read, a block at a time.
 
-        def fill(block: tuple[list[T], list[Request]]) -> list[T]:
-            return self.fill(*block) if block[1] else block[0]
+        Where reading or resolving fails, the points before are handed out first.
+        """
+        for block in self._read(points):
+            yield self.fill(block.points, block.requests) if block.requests else block.points
 
-        context = copy_context()  # takes the cancellation of an async caller into that thread
-        for block in map_ahead(lambda block: context.run(fill, block), self._blocks(points)):
-            yield from block
-
-    def _blocks(self, points: Iterable[T]) -> Iterator[tuple[list[T], list[Request]]]:
+    def _read(self, points: Iterable[T]) -> Iterator[Block[T]]:
         """Blocks of points with their requests; the chunks of a document stay in one block, however many they are."""
-        block: list[T] = []
-        requests: list[Request] = []
-        previous: set[tuple[Place, tuple[Hashable, ...] | None]] = set()
-        for point in points:
-            found = self.find(point, "document")
-            documents = {(request.path, request.chunk_of) for request in found if request.options.joined}
-            if len(block) >= BLOCK and not documents & previous:
-                yield block, requests
-                block, requests = [], []
-            if len(block) >= MAX_CHUNKS:
-                name = found[0].options.document_id
-                raise ValueError(
-                    f"document {name!r} has more than {MAX_CHUNKS:,} points in an upload, and late chunking reads a document "
-                    "whole before anything is sent: give every document its own document_id"
-                )
-            block.append(point)
-            requests += found
-            previous = documents
-        yield block, requests
+        block = Block[T]([], [])
+        previous: set[tuple[object, ...]] = set()
+        try:
+            for point in points:
+                found = self.find(point, "document")
+                documents = {(request.path, request.chunk_of) for request in found if request.options.joined}
+                if len(block.points) >= BLOCK and documents.isdisjoint(previous):
+                    yield block
+                    block = Block[T]([], [])
+                if len(block.points) >= MAX_CHUNKS:
+                    raise _endless(found[0])
+                block.points.append(point)
+                block.requests.extend(found)
+                previous = {*documents}
+        except Exception:
+            yield block
+            raise
+        yield block
+
+
+def _endless(request: Request) -> ValueError:
+    return ValueError(
+        f"document {request.options.document_id!r} has more than {MAX_CHUNKS:,} points in an upload, and late chunking reads a "
+        "document whole before anything is sent: give every document its own document_id"
+    )

@@ -26,14 +26,15 @@ class TwoStageSearch:
 
     model: the name that Documents carry. dimensions: of the full vector. small: of the other one (None: a quarter of it).
     oversampling: how many candidates the small vector finds for each result. bm25: the language of the texts, such as
-    "english", for hybrid search; it needs a Qdrant server (1.15.3 on), which counts the words itself, or fastembed.
+    "english", for hybrid search; a Qdrant server counts the words itself (1.15.3 on; qdrant-client before 1.17.1 hands them
+    over with cloud_inference=True only), the embedded one needs fastembed.
     tenant: the payload field that tells whose a point is; every query then names one and sees nothing else.
     """
 
     model: str
     dimensions: int
     small: int | None = None
-    oversampling: float = 5.0
+    oversampling: float = 8.0
     bm25: str | None = None
     tenant: str | None = None
 
@@ -83,9 +84,7 @@ class TwoStageSearch:
         options: as in `Document.options`, such as document_id; the plan sets dimensions itself.
         """
         if "dimensions" in (options or {}):
-            raise ValueError(
-                f"the plan sets dimensions, {self.dimensions} and {self.small_dimensions}: leave them out of options"
-            )
+            raise ValueError(f"the plan sets dimensions ({self.dimensions}, {self.small_dimensions}): leave them out of options")
         documents = {
             name: models.Document(text=text, model=self.model, options={**(options or {}), "dimensions": dimensions})
             for name, dimensions in ((FULL, self.dimensions), (SMALL, self.small_dimensions))

@@ -4,6 +4,7 @@ Knows the shapes of Qdrant's models (pydantic models, dicts and lists of each ot
 """
 
 from collections.abc import Callable
+from numbers import Number
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,8 +20,6 @@ Visit = Callable[[Inference, Path], Any]
 
 # A payload is the user's, whatever it holds; the others never hold a Document and can be long.
 OPAQUE = {"payload", "payloads", "filter", "must", "should", "must_not"}
-
-SCALARS = {int, float, str}
 
 
 def rewrite(value: Any, visit: Visit, path: Path = ()) -> Any:
@@ -38,7 +37,12 @@ def rewrite(value: Any, visit: Visit, path: Path = ()) -> Any:
     if isinstance(value, dict):
         new = {name: rewrite(item, visit, (*path, str(name))) for name, item in value.items()}
         return new if any(new[name] is not item for name, item in value.items()) else value
-    if isinstance(value, list | tuple) and not SCALARS.issuperset(map(type, value)):
+    if isinstance(value, list | tuple) and not _of_scalars(value):
         items = [rewrite(item, visit, path) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     return value
+
+
+def _of_scalars(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether they are numbers or texts only, as a vector's are; looks at types, since vectors are long."""
+    return all(issubclass(kind, Number | str) for kind in set(map(type, values)))

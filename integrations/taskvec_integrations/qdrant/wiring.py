@@ -6,20 +6,24 @@ Knows signatures and threads; what Documents become is the Resolver's affair.
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sized
+from collections.abc import Callable, Coroutine, Iterable, Sequence, Sized
 from functools import wraps
+from itertools import chain
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
+from qdrant_client.local.qdrant_local import QdrantLocal
 
 from taskvec.pipeline import in_thread
 from taskvec_integrations.qdrant.document_options import Operation
+from taskvec_integrations.qdrant.overlap import consume_meanwhile
 from taskvec_integrations.qdrant.resolve import Resolver
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Arguments = dict[str, Any]
+
+ARRAYS = (dict, np.ndarray)  # whole columns of ready vectors
 
 log = logging.getLogger("taskvec")
 
@@ -69,47 +73,63 @@ def streaming(method: Callable[P, None], name: str) -> Callable[P, None]:
 
     @wraps(method)
     def resolved(*args: P.args, **kwargs: P.kwargs) -> None:
-        bound = signature.bind(*args, **kwargs)
         _warn_in_event_loop(method.__name__)
-        _stream(bound, name)
-        method(*bound.args, **bound.kwargs)
+        _upload(method, signature.bind(*args, **kwargs), name)
 
     return resolved
 
 
 def streaming_async(method: Callable[P, None], name: str) -> Callable[P, Coroutine[Any, Any, None]]:
-    """A coroutine function out of a blocking upload method of an async client: all of it in a thread.
+    """A coroutine function out of a blocking upload method of an async client: `streaming` in a thread.
 
-    An embedded Qdrant is not safe to use from two threads, so there only the encoding is.
+    An embedded Qdrant is not safe to use from two threads, so there only the encoding is in one.
     """
     signature = inspect.signature(method)
 
     @wraps(method)
     async def resolved(*args: P.args, **kwargs: P.kwargs) -> None:
         bound = signature.bind(*args, **kwargs)
-        _stream(bound, name)
-        if isinstance(_client(bound)._client, AsyncQdrantLocal):
-            bound.arguments[name] = await in_thread(list, bound.arguments[name])
+        client = _client(bound)
+        if isinstance(client._client, AsyncQdrantLocal):
+            given = _checked(bound, name)
+            if not isinstance(given, ARRAYS):
+                bound.arguments[name] = await in_thread(lambda: [*chain.from_iterable(client._resolver.blocks(given))])
             method(*bound.args, **bound.kwargs)
         else:
-            await in_thread(method, *bound.args, **bound.kwargs)
+            await in_thread(_upload, method, bound, name)
 
     return resolved
 
 
-def _client(bound: inspect.BoundArguments) -> Client:
-    return cast(Client, bound.arguments["self"])
+def _upload(method: Callable[..., None], bound: inspect.BoundArguments, name: str) -> None:
+    """Encode in this thread while another one sends; an embedded Qdrant has nothing to send and stays in this one."""
+    client = _client(bound)
+    given = _checked(bound, name)
+
+    def send(blocks: Iterable[list[Any]]) -> None:
+        bound.arguments[name] = chain.from_iterable(blocks)
+        method(*bound.args, **bound.kwargs)
+
+    if isinstance(given, ARRAYS):
+        method(*bound.args, **bound.kwargs)
+    elif isinstance(client._client, QdrantLocal | AsyncQdrantLocal):
+        send(client._resolver.blocks(given))
+    else:
+        consume_meanwhile(send, client._resolver.blocks(given))
 
 
-def _stream(bound: inspect.BoundArguments, name: str) -> None:
+def _checked(bound: inspect.BoundArguments, name: str) -> Any:
+    """The points or vectors to upload; too few ids or payloads for a list of vectors are a ValueError."""
     given = bound.arguments[name]
-    if isinstance(given, dict | np.ndarray):  # whole arrays of ready vectors
-        return
     for other in ("ids", "payload"):
         column = bound.arguments.get(other)
-        if isinstance(given, Sized) and isinstance(column, Sized) and len(column) < len(given):
+        if isinstance(given, Sequence) and isinstance(column, Sized) and len(column) < len(given):
             raise ValueError(f"{other} has {len(column)} items for {len(given)} vectors: give one for each")
-    bound.arguments[name] = _client(bound)._resolver.stream(given)
+    return given
+
+
+def _client(bound: inspect.BoundArguments) -> Client:
+    return cast(Client, bound.arguments["self"])
 
 
 def _warn_in_event_loop(name: str) -> None:

@@ -15,7 +15,7 @@ from qdrant_support import COLLECTION, QUESTION, WIDTH, assert_equal, document, 
 from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, resolve
 
-PAUSE = 0.3  # seconds that encoding is made to take
+PAUSE = 0.2  # seconds that encoding is made to take
 TICK = 0.01
 
 Client = AsyncTaskvecQdrantClient
@@ -113,7 +113,7 @@ def test_the_upload_of_qdrants_async_client_blocks_and_says_so(
 
 
 def test_cancelling_ends_the_encoding(mini: Encoder) -> None:
-    texts = [" ".join(f"word{i * j}" for j in range(300)) for i in range(120)]
+    texts = [" ".join(f"word{i * j}" for j in range(100)) for i in range(60)]
     mini.encode_documents(texts[:1])
 
     async def run(seconds: float | None) -> float:
@@ -125,7 +125,7 @@ def test_cancelling_ends_the_encoding(mini: Encoder) -> None:
         await asyncio.get_running_loop().shutdown_default_executor()
         taken = time.perf_counter() - start
         count = (await client.count(COLLECTION)).count
-        assert count == (120 if seconds is None else 1)
+        assert count == (60 if seconds is None else 1)
         await client.close()
         return taken
 
@@ -135,7 +135,7 @@ def test_cancelling_ends_the_encoding(mini: Encoder) -> None:
 
 def test_cancelling_ends_an_upload(mini: Encoder, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "BLOCK", 4)
-    texts = [" ".join(f"word{i * j}" for j in range(300)) for i in range(400)]
+    texts = [" ".join(f"word{i * j}" for j in range(50)) for i in range(400)]
 
     async def run() -> int:
         client = await created(Client(url=server.url, encoder=mini))

@@ -143,7 +143,7 @@ class Recorder(PointsServicer):
 
     def Upsert(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.sent.append(request)
-        return messages.PointsOperationResponse()
+        return messages.PointsOperationResponse(result=messages.UpdateResult(status=messages.UpdateStatus.Completed))
 
     def Query(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.sent.append(request)

@@ -1,0 +1,13 @@
+from pathlib import Path
+
+import pytest
+
+from old_sdk import run_with_oldest
+
+
+@pytest.mark.soak
+def test_everything_here_passes_with_the_oldest_client(tmp_path: Path) -> None:
+    also = ["qdrant-edge-py", "hypothesis"]
+    said = run_with_oldest("qdrant-client", "qdrant", "tests/integrations/qdrant", tmp_path, unpinned={"portalocker"}, also=also)
+    assert " passed" in said
+    assert " failed" not in said
