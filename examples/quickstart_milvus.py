@@ -1,4 +1,4 @@
-"""Milvus in a file with the bundled model: text goes in where vectors would, questions find it. Needs `pip install milvus-lite`."""
+"""Milvus in a file with the bundled model: text goes in where vectors would, questions find it. Needs `milvus-lite`, too."""
 
 import tempfile
 

@@ -188,6 +188,28 @@ def test_the_record_is_there_when_the_file_is_opened_again(mini: Encoder, tmp_pa
         client.close()
 
 
+@pytest.mark.parametrize("step", ["create_index", "load_collection"])
+def test_a_collection_whose_making_was_cut_short_is_completed(
+    plain: MilvusClient, mini: Encoder, name: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusClient, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.ingest(["One."])
+    assert store.ingest(["One."]).chunks.written == 1
+    assert store.search("One.", 1)[0].text == "One."
+
+
+def test_a_released_collection_is_loaded(plain: MilvusClient, mini: Encoder, name: str) -> None:
+    MilvusStore(plain, name, encoder=mini, dimensions=8).ingest(["One."])
+    plain.release_collection(name)
+    assert MilvusStore(plain, name, encoder=mini, dimensions=8).search("One.", 1)[0].text == "One."
+
+
 def test_our_own_client_serves_too(uri: str, mini: Encoder, name: str) -> None:
     client = TaskvecMilvusClient(uri, encoder=mini, text_field="text")
     store = MilvusStore(client, name, encoder=mini, dimensions=8)
