@@ -29,6 +29,14 @@ def test_core_imports_its_few_dependencies_only(path: Path) -> None:
     assert imports(path) <= ALLOWED
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "integrations" / "taskvec_integrations").glob("*.py")), ids=lambda path: path.name
+)
+def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
+    if path.name not in ("cli.py", "demo.py"):  # the fronts
+        assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"}
+
+
 @pytest.mark.parametrize("folder", ["core", "integrations"])
 def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()

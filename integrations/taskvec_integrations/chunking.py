@@ -3,7 +3,9 @@
 semchunk finds the places, the encoder's own tokenizer counts. Nothing of a text is lost but the blanks between chunks.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from semchunk.semchunk import chunk
@@ -12,6 +14,7 @@ from taskvec import Encoder
 from taskvec.late_chunking import Span
 
 SMALLEST = 8  # <s>, </s> and a few words
+THREADS = 8  # counting tokens is most of the work, and is done outside Python's lock
 
 
 def check_chunk_tokens(chunk_tokens: int | None) -> int | None:
@@ -32,7 +35,10 @@ def split(texts: Sequence[str], encoder: Encoder, max_tokens: int | None) -> lis
         return [[(0, len(text))] for text in texts]
     unsure = [text for text in texts if len(text) > max_tokens]  # tokens are hardly ever more than characters
     tokens = dict(zip(unsure, encoder.count_tokens(unsure), strict=True))
-    return [_split(text, encoder, max_tokens) if tokens.get(text, 0) > max_tokens else [(0, len(text))] for text in texts]
+    long = [text for text in unsure if tokens[text] > max_tokens]
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), thread_name_prefix="taskvec-split") as executor:
+        spans = dict(zip(long, executor.map(lambda text: _split(text, encoder, max_tokens), long), strict=True))
+    return [spans.get(text) or [(0, len(text))] for text in texts]
 
 
 def _split(text: str, encoder: Encoder, max_tokens: int) -> list[Span]:

@@ -20,9 +20,9 @@ def open_for_writing(engine: Engine, record: Record) -> None:
     if found is None:
         try:
             engine.create(record)
-        except Exception:
-            found = engine.find()
-            if found is None:
+        except Exception as error:
+            found = engine.find() if engine.retry_after(error) is None else None
+            if found is None:  # else another process made it in the meantime
                 raise
     if found is not None:
         check(engine, found, record, NAMES_WRITING)

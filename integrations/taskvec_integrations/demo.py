@@ -4,10 +4,8 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +25,8 @@ from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
+
+    from taskvec_integrations.qdrant import QdrantStore
 
 Vectors = NDArray[np.float32]
 
@@ -59,85 +59,73 @@ def run(question: str | None, model: str, folder: Path, console: Console, sectio
     with Encoder.from_pretrained(model) as encoder:
         console.print(f"{encoder.model_id} loaded in {time.perf_counter() - start:.1f} s on {encoder.device} ({encoder.dtype})")
         sections = sections or read_sections()
-        with contextlib.closing(open_index(encoder, sections, folder, console)) as client:
+        with contextlib.closing(open_index(encoder, sections, folder)) as client:
+            store = fill(client, encoder, sections, console)
             if question is not None:
-                show_answers(client, encoder, question, 3, console)
+                show_answers(store, sections, question, 3, console)
                 return
             for known in list(QUESTIONS)[:SHOWN]:
-                show_answers(client, encoder, known, 1, console)
-            compare(client, encoder, sections, console)
+                show_answers(store, sections, known, 1, console)
+            compare(stored_vectors(client, sections), encoder, sections, console)
     if model == MINI:
         command = f"{sys.argv[0]} demo" + (f" --folder {folder}" if folder != default_folder() else "")
         real = f"{command} --model {DEFAULT_MODEL}"
         console.print(NEXT.format(again=f'{command} "your question"', real=real, folder=folder), soft_wrap=True, highlight=False)
 
 
-def open_index(encoder: Encoder, sections: list[list[Chunk]], folder: Path, console: Console) -> "QdrantClient":
-    """The index of this model and this text, built where it is missing.
-
-    It gets its name when it is complete, so one that was cut short is never used, and two first runs do not disturb each other.
-    """
+def open_index(encoder: Encoder, sections: list[list[Chunk]], folder: Path) -> "QdrantClient":
+    """The embedded Qdrant of this model and this text."""
     from qdrant_client import QdrantClient
 
     path = folder / hashlib.sha256(repr((encoder.fingerprint, sections)).encode()).hexdigest()[:16]
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix="partial-", ignore_cleanup_errors=True) as partial:
-            build(encoder, sections, Path(partial) / "index", console)
-            if not path.exists():
-                (Path(partial) / "index").rename(path)
+    path.mkdir(parents=True, exist_ok=True)
     try:
-        client = QdrantClient(path=str(path))
+        return QdrantClient(path=str(path))
     except RuntimeError as error:
         if "already accessed" not in str(error):
             raise
         raise IndexInUseError(f"another process uses the index in {path}: wait for it, or pass another --folder") from None
-    if not client.collection_exists(COLLECTION) or client.count(COLLECTION).count != sum(map(len, sections)):
-        client.close()
-        raise RuntimeError(f"the index in {path} is damaged: delete that folder and run the demo again")
-    return client
 
 
-def build(encoder: Encoder, sections: list[list[Chunk]], path: Path, console: Console) -> None:
-    """Encode every section with late chunking (the passage adapter) and store its chunks."""
-    from qdrant_client import QdrantClient
-    from qdrant_client.models import Distance, PointStruct, VectorParams
+def fill(client: "QdrantClient", encoder: Encoder, sections: list[list[Chunk]], console: Console) -> "QdrantStore":
+    """A store with every section as a late-chunked document; what it already holds is not encoded again."""
+    from taskvec_integrations.qdrant import QdrantStore
+    from taskvec_integrations.store import Document
 
-    chunks = list(chain.from_iterable(sections))
-    path.mkdir()
-    console.print(f"Indexing Python's language reference: {len(sections)} sections, {len(chunks)} chunks, late chunking on")
-    vectors = late_vectors(encoder, sections)
-    client = QdrantClient(path=str(path))
-    try:
-        client.create_collection(COLLECTION, VectorParams(size=encoder.dimensions, distance=Distance.COSINE))
-        points = zip(chunks, vectors.tolist(), strict=True)
-        client.upsert(COLLECTION, [PointStruct(id=i, vector=v, payload=asdict(chunk)) for i, (chunk, v) in enumerate(points)])
-    finally:
-        client.close()
+    chunks = sum(map(len, sections))
+    if not client.collection_exists(COLLECTION) or client.count(COLLECTION).count != chunks:
+        console.print(f"Indexing Python's language reference: {len(sections)} sections, {chunks} chunks, late chunking on")
+    store = QdrantStore(client, COLLECTION, encoder=encoder, late_chunking=True)
+    documents = [Document(number, chunks=[chunk.text for chunk in section]) for number, section in enumerate(sections)]
+    store.ingest(documents, progress=True)
+    return store
 
 
-def show_answers(client: "QdrantClient", encoder: Encoder, question: str, limit: int, console: Console) -> None:
+def show_answers(store: "QdrantStore", sections: list[list[Chunk]], question: str, limit: int, console: Console) -> None:
     """The best chunks for a question, which is encoded with the query adapter."""
-    encoder.encode_queries("")  # the first query of a process merges the adapter; what is timed is any later one
+    store.search("")  # the first query of a process merges the adapter; what is timed is any later one
     start = time.perf_counter()
-    vector = encoder.encode_queries(question)
-    encoded = time.perf_counter()
-    hits = client.query_points(COLLECTION, query=vector.tolist(), limit=limit, with_payload=True).points
-    seconds = f"{(encoded - start) * 1e3:.0f} ms to encode, {(time.perf_counter() - encoded) * 1e3:.0f} ms to search"
+    hits = store.search(question, limit)
+    seconds = f"{(time.perf_counter() - start) * 1e3:.0f} ms to encode and search"
     console.print(f"\n[bold]{escape(question)}[/bold]  [dim]{seconds}[/dim]")
     for hit in hits:
-        payload = hit.payload or {}
-        text = "\n".join(line for line in payload["text"].splitlines() if line.strip())
+        heading = sections[int(hit.document_id)][hit.chunk].heading
+        text = "\n".join(line for line in hit.text.splitlines() if line.strip())
         shown = Text(text if len(text) < 500 else f"{text[:500]} …")
-        console.print(Panel(shown, title=Text(f"{payload['heading']} · {hit.score:.2f}"), title_align="left"))
+        console.print(Panel(shown, title=Text(f"{heading} · {hit.score:.2f}"), title_align="left"))
 
 
-def compare(client: "QdrantClient", encoder: Encoder, sections: list[list[Chunk]], console: Console) -> None:
+def stored_vectors(client: "QdrantClient", sections: list[list[Chunk]]) -> Vectors:
+    """The vectors of all chunks in the order of the text: (chunks, dimensions)."""
+    points, _ = client.scroll(COLLECTION, limit=sum(map(len, sections)), with_vectors=True, with_payload=["document_id", "chunk"])
+    points.sort(key=lambda point: (int((point.payload or {})["document_id"]), (point.payload or {})["chunk"]))
+    return np.array([point.vector for point in points], dtype=np.float32)
+
+
+def compare(late: Vectors, encoder: Encoder, sections: list[list[Chunk]], console: Console) -> None:
     """Where the known answers come with other adapters, fewer dimensions and without late chunking, side by side."""
     chunks = list(chain.from_iterable(sections))
     asked = [question for question in QUESTIONS if any(answers(chunk, question) for chunk in chunks)]
-    records, _ = client.scroll(COLLECTION, limit=len(chunks), with_vectors=True, with_payload=False)
-    late = np.array([record.vector for record in records], dtype=np.float32)
     texts = [chunk.text for chunk in chunks]
     console.print("\nThe same chunks each on its own, with the passage adapter and with none, to compare:")
     alone, bare = encoder.encode_documents(texts, progress=True), encoder.encode(texts, task=None, progress=True)
@@ -172,11 +160,6 @@ def compare(client: "QdrantClient", encoder: Encoder, sections: list[list[Chunk]
         table.add_row(title, *(count(ranks[name]) for name in columns))
     table.add_row("bytes of a vector", *(f"{4 * dimensions}" for _, _, dimensions in columns.values()))
     console.print(table)
-
-
-def late_vectors(encoder: Encoder, sections: list[list[Chunk]]) -> Vectors:
-    """One vector for each chunk, made in the context of its section: (chunks, dimensions)."""
-    return np.concatenate(encoder.encode_chunks([[chunk.text for chunk in section] for section in sections], progress=True))
 
 
 def rank_answers(queries: Vectors, vectors: Vectors, dimensions: int, chunks: list[Chunk], asked: list[str]) -> NDArray[np.int64]:

@@ -18,8 +18,9 @@ from taskvec_integrations.engine import FIELDS
 class Document:
     """A text to store: as it is (split where it is long), with the character spans of its chunks, or as its chunks.
 
-    id: a str or int that stays the same when the document changes. payload: JSON stored with every chunk. Nothing is checked
-    before it is ingested, so that a bad document ends up in the report and not in the middle of a generator.
+    id: a str, or an int (which counts as its digits), that stays the same when the document changes. payload: JSON stored with
+    every chunk. Nothing is checked before it is ingested, so that a bad document ends up in the report and not in the middle
+    of a generator.
     """
 
     id: str | int

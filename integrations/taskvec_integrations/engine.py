@@ -96,6 +96,14 @@ class Record:
         """The task that documents are encoded with."""
         return None if self.document_task == BARE else Task(self.document_task)
 
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> Self:
+        """The record whose fields were written; ValueError where it is not one of this version."""
+        try:
+            return cls(**written)
+        except TypeError:
+            raise ValueError(f"this record of a collection is not of this version of taskvec: {dict(written)!r}") from None
+
     def to_json(self) -> str:
         """One line of JSON, for databases that keep text only."""
         return json.dumps(asdict(self))
@@ -103,7 +111,7 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The record that `to_json` wrote."""
-        return cls(**json.loads(text))
+        return cls.of(json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,10 @@ class Engine(ABC):
         For the server's 429, 503, timeouts and broken connections, nothing else.
         """
         return 0.0 if isinstance(error, ConnectionError | TimeoutError) else None
+
+    def reason(self, error: Exception) -> str:
+        """One line for the report: why the server refused a point."""
+        return str(error) or type(error).__name__
 
     def refused(self, error: Exception) -> bool:
         """Whether the server refused what is in the batch (too large, bad value); the batch is then split to find the bad points.

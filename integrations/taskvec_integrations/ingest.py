@@ -25,7 +25,7 @@ from taskvec_integrations.retries import Retries
 from taskvec_integrations.upload import Uploader
 
 # Documents compared with the store at once: this many characters, or 256 documents where they are short.
-LOOK_AHEAD = 1 << 20
+LOOK_AHEAD = 1 << 18
 
 log = logging.getLogger("taskvec")
 

@@ -50,12 +50,12 @@ class Ledger:
             self.report.chunks.written += len(points)
             self._under_way -= sum(len(point.vector) > 0 for _, point in points)
 
-    def refused(self, work: Work, point: Point, error: Exception) -> None:
+    def refused(self, work: Work, point: Point, reason: str) -> None:
         """The server refused a point."""
         with self._lock:
             work.failed = True
             self.report.chunks.failed += 1
-            self.report.failed.append(Failure(point.document_id, str(error) or type(error).__name__, point.chunk))
+            self.report.failed.append(Failure(point.document_id, reason, point.chunk))
             self._under_way -= len(point.vector) > 0
 
     def deleted(self, points: int) -> None:

@@ -34,6 +34,7 @@ class Work:
 
     source: Source
     spans: Sequence[Span]
+    ids: Sequence[str]
     hashes: Sequence[str]
     encode: list[int]
     rewrite: list[int]
@@ -54,7 +55,7 @@ class Work:
         """One chunk as it is stored."""
         source = self.source
         return Point(
-            id=point_id(source.id, chunk),
+            id=self.ids[chunk],
             document_id=source.id,
             chunk=chunk,
             text=self.chunk_text(chunk),
@@ -120,14 +121,16 @@ class Planner:
         return [next(whole) if source.spans is None else source.spans for source in sources]
 
     def _compare(self, source: Source, spans: Sequence[Span], held: Mapping[str, str]) -> tuple[Work, dict[str, str]]:
+        ids = [point_id(source.id, chunk) for chunk in range(len(spans))]
         hashes = self._hashes(source, spans)
-        now = {point_id(source.id, chunk): hashed for chunk, hashed in enumerate(hashes)}
-        different = [
-            (chunk, held.get(id, ""), hashed) for chunk, (id, hashed) in enumerate(now.items()) if held.get(id) != hashed
-        ]
-        payload_only = [chunk for chunk, old, new in different if old[:32] == new[:32] and self._engine.writes_payloads]
-        encode = [chunk for chunk, _, _ in different if chunk not in set(payload_only)]
-        return Work(source, spans, hashes, encode, payload_only, [id for id in held if id not in now]), now
+        now = dict(zip(ids, hashes, strict=True))
+        encode: list[int] = []
+        rewrite: list[int] = []
+        for chunk, (id, hashed) in enumerate(now.items()):
+            if (before := held.get(id, "")) != hashed:
+                same_vector = before[:32] == hashed[:32] and self._engine.writes_payloads
+                (rewrite if same_vector else encode).append(chunk)
+        return Work(source, spans, ids, hashes, encode, rewrite, [id for id in held if id not in now]), now
 
     def _hashes(self, source: Source, spans: Sequence[Span]) -> list[str]:
         """For each chunk 32 characters for its vector and 32 for its payload."""

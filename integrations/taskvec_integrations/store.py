@@ -5,6 +5,7 @@ Knows encoders and the order of steps; the database is behind `Engine` (engine.p
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -72,15 +73,21 @@ class Store:
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
         """`ingest` in a thread, also of an async iterable; cancelling it ends the run at the next batch."""
         with _called_from_loop() as loop:
-            if isinstance(documents, AsyncIterable):
-                documents = _read_from(documents, loop)
-            return await in_thread(self.ingest, documents, progress=progress)
+            if not isinstance(documents, AsyncIterable):
+                return await in_thread(self.ingest, documents, progress=progress)
+            source = _AsyncSource(documents, loop)
+            try:
+                return await in_thread(self.ingest, source, progress=progress)
+            finally:
+                source.cancel()
 
     def search(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """The best chunks for a question, which is encoded with the query task; `filter` as the database's client takes it.
 
         LookupError where there is no such collection, ValueError where another model or other settings made it.
         """
+        if not isinstance(query, str):
+            raise TypeError(f"query is {query!r}: a str was expected")
         encoder = self._encoder.get()
         if not self._checked:
             open_for_reading(self._engine, self._record(encoder))
@@ -124,12 +131,26 @@ def _called_from_loop() -> Iterator[asyncio.AbstractEventLoop]:
         caller_loop.reset(reset)
 
 
-def _read_from(documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> Iterator[Input]:
-    """An async iterable read from another thread."""
-    iterator, end = aiter(documents), object()
+class _AsyncSource:
+    """An async iterable as a plain one, read in another thread than its loop's."""
 
-    async def step() -> Any:
-        return await anext(iterator, end)
+    def __init__(self, documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> None:
+        self._documents = aiter(documents)
+        self._loop = loop
+        self._step: Future[Any] | None = None
 
-    while (document := asyncio.run_coroutine_threadsafe(step(), loop).result()) is not end:
-        yield document
+    def __iter__(self) -> Iterator[Input]:
+        end = object()
+        while True:
+            self._step = asyncio.run_coroutine_threadsafe(self._next(end), self._loop)
+            if (document := self._step.result()) is end:
+                return
+            yield document
+
+    async def _next(self, end: object) -> Any:
+        return await anext(self._documents, end)
+
+    def cancel(self) -> None:
+        """Wake the thread that waits for a document."""
+        if self._step:
+            self._step.cancel()

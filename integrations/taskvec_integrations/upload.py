@@ -56,13 +56,15 @@ class Uploader:
         self._free = threading.Semaphore(QUEUE + 1)  # those that wait and the one being written
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="taskvec-upload") if engine.threaded else None
         self._failure: Exception | None = None
+        self._refused: dict[str, str] = {}
 
     def add(self, work: Work, vectors: Sequence[Vector]) -> None:
         """One document with the vectors of the chunks in `work.encode`; waits while the queue is full.
 
         Raises what ended the writing of an earlier one.
         """
-        for point in map(work.point, work.encode, vectors):
+        for chunk, vector in zip(work.encode, vectors, strict=True):
+            point = work.point(chunk, vector)
             self._room(self._engine.weigh(point), point.id).points.append((work, point))
         for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
             self._room(self._engine.weigh(point), point.id).payloads.append((work, point))
@@ -118,7 +120,7 @@ class Uploader:
         start = time.perf_counter()
         try:
             self._write(self._engine.write, batch.points)
-            self._write(self._engine.write_payloads, batch.payloads)
+            self._write(self._engine.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
             if batch.stale:
                 self._retries(self._engine.delete, batch.stale)
                 self._ledger.deleted(len(batch.stale))
@@ -138,9 +140,21 @@ class Uploader:
             if self._engine.retry_after(error) is not None or not self._engine.refused(error):
                 raise
             if len(planned) == 1:
-                self._ledger.refused(*planned[0], error)
+                self._refuse(*planned[0], self._engine.reason(error))
                 return
             for half in (planned[: len(planned) // 2], planned[len(planned) // 2 :]):
                 self._write(function, half)
         else:
             self._ledger.written(planned)
+            for _, point in planned if self._refused else ():
+                self._refused.pop(point.id, None)
+
+    def _refused_before(self, work: Work, point: Point) -> bool:
+        """Whether the point is missing because an earlier document of this run, of the same id, was refused in it."""
+        if reason := self._refused.get(point.id):
+            self._refuse(work, point, reason)
+        return bool(reason)
+
+    def _refuse(self, work: Work, point: Point, reason: str) -> None:
+        self._ledger.refused(work, point, reason)
+        self._refused[point.id] = reason

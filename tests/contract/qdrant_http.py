@@ -44,9 +44,8 @@ class StubQdrant(ThreadingHTTPServer):
             case "info":
                 return c.get_collection(name)
             case "create":
-                metadata = do.pop("metadata", None) if self.knows_metadata else do.pop("metadata", None) and None
-                vectors = models.CreateCollection.model_validate(do).vectors
-                return c.create_collection(name, vectors, metadata=metadata)
+                kept = {"metadata": do["metadata"]} if self.knows_metadata and do.get("metadata") else {}
+                return c.create_collection(name, models.CreateCollection(vectors=do["vectors"]).vectors, **kept)
             case "update":
                 return c.update_collection(name, metadata=do["metadata"]) if self.knows_metadata else True
             case "index":
@@ -57,15 +56,9 @@ class StubQdrant(ThreadingHTTPServer):
             case "retrieve":
                 return c.retrieve(name, do["ids"], with_payload=True)
             case "scroll":
-                wanted = models.ScrollRequest.model_validate(do)
-                points, offset = c.scroll(
-                    name,
-                    wanted.filter,
-                    limit=wanted.limit,
-                    offset=wanted.offset,
-                    with_payload=wanted.with_payload,
-                    with_vectors=wanted.with_vector,
-                )
+                wanted: Any = models.ScrollRequest.model_validate(do)
+                options = {"limit": wanted.limit, "offset": wanted.offset, "with_payload": wanted.with_payload}
+                points, offset = c.scroll(name, wanted.filter, with_vectors=wanted.with_vector, **options)
                 return {"points": [point.model_dump() for point in points], "next_page_offset": offset}
             case "upsert":
                 points = do["batch"] if "batch" in do else do["points"]

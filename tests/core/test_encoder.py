@@ -147,6 +147,8 @@ ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode_spans(["ab"], [[5]]), ValueError, "span 0 is 5: a span is a pair"),
     (lambda e: e.encode_iter("abc"), TypeError, "use encode for a single text"),
     (lambda e: e.encode_iter(["a"], dimensions=99), ValueError, "dimensions is 99"),
+    (lambda e: e.encode_spans_iter([], dimensions=99), ValueError, "dimensions is 99"),
+    (lambda e: list(e.encode_spans_iter("ab")), TypeError, r"documents is str, a list was expected: encode_spans_iter\("),
 ]  # fmt: skip
 
 
@@ -335,6 +337,45 @@ def test_documents_and_spans_may_be_generators(encoder: Encoder) -> None:
         assert_close(ours, theirs)
     spans = encoder.encode_spans((text for text in ["a b c"]), (iter([(0, 3), (3, 5)]) for _ in range(1)))
     assert_close(spans[0], encoder.encode_spans(["a b c"], [[(0, 3), (3, 5)]])[0])
+
+
+def test_encode_spans_iter_is_encode_spans_document_by_document(short: Encoder) -> None:
+    generator = np.random.default_rng(5)
+    texts = [words(int(length), seed) for seed, length in enumerate(generator.integers(1, 120, 40))]  # some need windows
+    spans = [[(0, 1), (0, len(text))][: seed % 3] for seed, text in enumerate(texts)]  # and some have no spans
+    got = list(short.encode_spans_iter(zip(texts, spans, strict=True), dimensions=6, task=None))
+    wanted = short.encode_spans(texts, spans, dimensions=6, task=None)
+    assert [vectors.shape for vectors in got] == [(len(own), 6) for own in spans]
+    assert_close(np.concatenate(got), np.concatenate(wanted))
+    assert [vectors.shape for vectors in short.encode_spans_iter([("a", []), ("b", [])])] == [(0, 32)] * 2
+    assert_close(next(short.encode_spans_iter([("a b", [(0, 3)])])), short.encode_documents(["a b"]))
+
+
+def test_encode_spans_iter_is_lazy_and_keeps_what_came_before_an_error(short: Encoder) -> None:
+    taken = 0
+
+    def source(count: int, bad: object) -> Iterator[Any]:
+        nonlocal taken
+        for taken in range(1, count + 1):
+            yield str(taken), [(0, 1)]
+        yield bad
+
+    vectors = short.encode_spans_iter(source(20_000, None))
+    assert taken == 0
+    next(vectors)
+    assert 0 < taken <= 3 * 4096
+    vectors.close()
+    errors: list[tuple[object, type[Exception], str]] = [
+        ("ab", TypeError, "document 4500 is str, a pair of a text and a list of spans"),
+        ((3, []), TypeError, "document 4500 is int, a str"),
+        (("a", 3), TypeError, "the second part of document 4500 is int, a list"),
+        (("a", [(0, 2)]), ValueError, r"document 4500, span 0 is \(0, 2\)"),
+    ]
+    for bad, kind, message in errors:
+        got: list[np.ndarray] = []
+        with pytest.raises(kind, match=message):
+            got.extend(short.encode_spans_iter(source(4500, bad)))
+        assert len(got) == 4500
 
 
 def test_an_error_of_the_source_comes_through(short: Encoder) -> None:

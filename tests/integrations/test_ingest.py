@@ -92,6 +92,13 @@ def test_the_collection_is_what_a_dictionary_would_be(
             np.testing.assert_allclose(vector, small.encode_documents(fields["text"]), atol=1e-6)
 
 
+def test_a_new_payload_for_a_chunk_that_was_refused(small: Encoder) -> None:
+    store = store_of(small, refuse_bad)
+    report = store.ingest([Document("a", chunks=["bad", "good"], payload={"v": version}) for version in (1, 2)])
+    assert report.failed == [Failure("a", "a bad word", 0)] * 2
+    assert (report.documents.failed, report.chunks.written, report.chunks.failed) == (2, 2, 2)
+
+
 # Bounds and overlap.
 
 
@@ -320,6 +327,22 @@ def test_cancelling_a_coroutine_ends_the_run(small: Encoder) -> None:
     assert len(store.vectors) == written >= 100
 
 
+def test_cancelling_while_the_source_waits(small: Encoder) -> None:
+    store = store_of(small)
+
+    async def silent() -> AsyncIterator[str]:
+        yield "first"
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.aingest(silent()), 0.3)
+
+    start = time.perf_counter()
+    asyncio.run(run())
+    assert time.perf_counter() - start < 5
+
+
 # What is said.
 
 
@@ -410,6 +433,13 @@ def test_settings_are_checked_when_a_store_is_made(
 ) -> None:
     with pytest.raises(error, match=said):
         store_of(small, **settings_)
+
+
+def test_a_query_that_is_no_text_is_refused(small: Encoder) -> None:
+    store = store_of(small)
+    store.ingest(["a"])
+    with pytest.raises(TypeError, match=r"query is \['a'\]: a str was expected"):
+        store.search(["a"])  # type: ignore[arg-type]
 
 
 def test_dimensions_that_the_model_lacks_are_refused_before_a_collection_is_made(small: Encoder) -> None:

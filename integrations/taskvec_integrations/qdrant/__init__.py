@@ -2,7 +2,8 @@
 
 from taskvec_integrations.extras import require
 
-require("qdrant_client", "qdrant")
+for module in ("qdrant_client", "semchunk", "tenacity"):
+    require(module, "qdrant")
 
 from taskvec_integrations.qdrant.store import QdrantStore  # noqa: E402
 

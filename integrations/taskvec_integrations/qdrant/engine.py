@@ -8,7 +8,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.qdrant.calls import Calls
-from taskvec_integrations.qdrant.errors import refused, retry_after
+from taskvec_integrations.qdrant.errors import reason, refused, retry_after
 
 METRICS = {
     models.Distance.COSINE: "cosine",
@@ -116,12 +116,16 @@ class QdrantEngine(Engine):
         return [Hit.of(str(point.id), point.score, point.payload or {}) for point in found.points]
 
     def weigh(self, point: Point) -> int:
-        """JSON: some 21 characters for each number of a vector."""
-        return point.payload_bytes + 2 * len(point.text) + 21 * len(point.vector) + 256
+        """JSON in UTF-8: some 21 characters for each number of a vector."""
+        return point.payload_bytes + 3 * len(point.text) + 21 * len(point.vector) + 256
 
     def retry_after(self, error: Exception) -> float | None:
         """See errors.py."""
         return retry_after(error)
+
+    def reason(self, error: Exception) -> str:
+        """See errors.py."""
+        return reason(error)
 
     def refused(self, error: Exception) -> bool:
         """See errors.py."""
@@ -144,7 +148,7 @@ class QdrantEngine(Engine):
         written = (getattr(config, "metadata", None) or {}).get(METADATA)
         if written is None and (points := self._call("retrieve", self.name, [RECORD_POINT])):
             written = points[0].payload.get(METADATA)
-        return Record(**written) if written else None
+        return Record.of(written) if written else None
 
     def _complete(self, record: Record) -> None:
         """The reserved point where metadata was not kept, and the index."""

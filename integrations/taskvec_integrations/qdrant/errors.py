@@ -32,6 +32,19 @@ def refused(error: Exception) -> bool:
     return isinstance(error, ValueError | TypeError)
 
 
+def reason(error: Exception) -> str:
+    """What the server said, in one line."""
+    if isinstance(error, UnexpectedResponse):
+        try:
+            said = error.structured()["status"]["error"]
+        except (ValueError, KeyError, TypeError):  # a proxy answered, not Qdrant
+            said = error.content.decode(errors="replace")
+        return f"{error.status_code} ({error.reason_phrase}): {said}"
+    if isinstance(error, grpc.RpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__
+
+
 def _too_large(error: grpc.RpcError) -> bool:
     return TOO_LARGE in (error.details() or "")
 

@@ -20,8 +20,9 @@ class QdrantStore(Store):
 
     client: a QdrantClient of any kind, or an AsyncQdrantClient for aingest and asearch. A collection that does not exist is made;
     for quantization, HNSW settings or shards of your own make it first, with cosine and the right size, and leave it empty.
-    vector_name: the named vector to use, unnamed by default. datatype: float32 or float16, of a collection that is made here.
-    The other arguments are those of every store, see `Store`. `filter` of a search is a qdrant_client.models.Filter.
+    vector_name: the named vector to use, unnamed by default; points are written whole, without any other vectors. datatype:
+    float32 or float16, of a collection that is made here. The other arguments are those of every store, see `Store`. `filter`
+    of a search is a qdrant_client.models.Filter.
     """
 
     def __init__(
