@@ -15,9 +15,9 @@ from taskvec_integrations.milvus.server import Server
 METRICS = {"COSINE": "cosine", "IP": "dot", "L2": "euclid"}
 PROPERTY = "taskvec"
 """The property of a collection that holds the record, as JSON."""
-# Seconds for one call: without a limit pymilvus waits for ever for a server that hangs. Flushing waits for the server's disk.
+# Seconds for one call: without a limit pymilvus waits for ever for a server that hangs. Loading and flushing wait for its disk.
 TIMEOUT = 60
-FLUSH_TIMEOUT = 600
+LONG_TIMEOUT = 600
 
 
 class MilvusEngine(Engine):
@@ -32,14 +32,18 @@ class MilvusEngine(Engine):
         self._consistency_level = consistency_level
 
     def find(self) -> Found | None:
-        """The collection with its record; ValueError where it has no place for ids, vectors or payloads."""
+        """The collection with its record, loaded; ValueError where it has no place for ids, vectors or payloads."""
         if not self._client.has_collection(self.name, timeout=TIMEOUT):
             return None
         told = self._client.describe_collection(self.name, timeout=TIMEOUT)
         dimensions = self._layout.adopt(self.name, told)
         written = told["properties"].get(PROPERTY)
         record = Record.from_json(written) if written else None
-        return Found(record, dimensions, self._metric(), record is None and self._is_empty())
+        if record and not self._index_names():  # a run that made the collection was killed before it was done
+            self._client.create_index(self.name, self._layout.make(dimensions, self._server)[1])
+        metric = self._metric()
+        self._client.load_collection(self.name, timeout=LONG_TIMEOUT)
+        return Found(record, dimensions, metric, record is None and self._is_empty())
 
     def create(self, record: Record) -> None:
         """Make the collection; ValueError, before anything is sent, where the server lacks the precision."""
@@ -90,7 +94,7 @@ class MilvusEngine(Engine):
 
     def finish(self) -> None:
         """Flush: only what was flushed gets an index."""
-        self._client.flush(self.name, timeout=FLUSH_TIMEOUT)
+        self._client.flush(self.name, timeout=LONG_TIMEOUT)
 
     def retry_after(self, error: Exception) -> float | None:
         """See errors.py."""
@@ -115,11 +119,14 @@ class MilvusEngine(Engine):
         )
         return rows
 
+    def _index_names(self) -> Sequence[str]:
+        names: Sequence[str] = self._client.list_indexes(self.name, self._layout.vector_field)
+        return names
+
     def _metric(self) -> str:
-        indexes = self._client.list_indexes(self.name, self._layout.vector_field)
-        if not indexes:
+        if not (names := self._index_names()):
             raise ValueError(f"collection {self.name!r} has no index on {self._layout.vector_field}: make one with metric COSINE")
-        metric: str = self._client.describe_index(self.name, indexes[0])["metric_type"]
+        metric: str = self._client.describe_index(self.name, names[0])["metric_type"]
         return METRICS.get(metric, metric)
 
     def _is_empty(self) -> bool:

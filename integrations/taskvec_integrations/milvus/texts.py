@@ -28,8 +28,10 @@ class VectorField(NamedTuple):
 
 
 class Fields(NamedTuple):
-    """The vector fields of a collection: those that a text is embedded for, and the names of all (sparse ones, and those that
-    functions of the server fill, take text themselves or no text at all)."""
+    """The vector fields of a collection: those that a text is embedded for, and the names of all.
+
+    For sparse vectors, and those that functions of the server make, the server takes text itself, or none at all.
+    """
 
     collection: str
     dense: Mapping[str, VectorField]

@@ -53,8 +53,10 @@ def asked(request: pytest.FixtureRequest, uri: str, mini: Encoder) -> Iterator[A
 
 
 @pytest.fixture
-def name(plain: MilvusClient) -> Iterator[str]:
+def name(uri: str) -> Iterator[str]:
     """A name for a collection, which is dropped afterwards."""
     unique = f"c{uuid.uuid4().hex}"
     yield unique
-    plain.drop_collection(unique)
+    client = MilvusClient(uri)  # under pymilvus 2.5 a client that closes takes the others of this URI with it
+    client.drop_collection(unique)
+    client.close()

@@ -48,7 +48,7 @@ def test_what_milvus_refuses_is_named_and_the_rest_lands(plain: MilvusClient, mi
     strange = ['qu"ote', "apos'", "back\\slash", "new\nline", "carriage\r", "tab\t", "nul\0", "bell\a", "ünï 😀", "{a} %", " "]
     report = store.ingest([*bad, *((id, "A text.") for id in strange)])
     reasons = {failure.document_id: failure.reason for failure in report.failed}
-    assert reasons.keys() == {"long", "key", "meta", "huge"}
+    assert {"long", "key", "meta"} <= reasons.keys() <= {"long", "key", "meta", "huge"}  # pymilvus 2.5 takes huge numbers
     assert "65535" in reasons["long"]
     assert "its payload has the key 'id', which is a field of the collection: rename it" in reasons["key"]
     assert report.documents.written == len(strange)
@@ -186,6 +186,28 @@ def test_the_record_is_there_when_the_file_is_opened_again(mini: Encoder, tmp_pa
         with pytest.raises(ValueError, match="has dimensions 8; this store has dimensions 16"):
             MilvusStore(client, "docs", encoder=mini, dimensions=16).ingest([])
         client.close()
+
+
+@pytest.mark.parametrize("step", ["create_index", "load_collection"])
+def test_a_collection_whose_making_was_cut_short_is_completed(
+    plain: MilvusClient, mini: Encoder, name: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusClient, step, killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.ingest(["One."])
+    assert store.ingest(["One."]).chunks.written == 1
+    assert store.search("One.", 1)[0].text == "One."
+
+
+def test_a_released_collection_is_loaded(plain: MilvusClient, mini: Encoder, name: str) -> None:
+    MilvusStore(plain, name, encoder=mini, dimensions=8).ingest(["One."])
+    plain.release_collection(name)
+    assert MilvusStore(plain, name, encoder=mini, dimensions=8).search("One.", 1)[0].text == "One."
 
 
 def test_our_own_client_serves_too(uri: str, mini: Encoder, name: str) -> None:
