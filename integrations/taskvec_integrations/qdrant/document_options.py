@@ -8,6 +8,7 @@ from typing import Literal, Self
 from qdrant_client.models import Document, Image
 
 from taskvec import Task
+from taskvec_integrations.chunking import check_chunk_tokens
 from taskvec_integrations.options import TaskChoice
 from taskvec_integrations.qdrant.walk import Inference
 
@@ -39,9 +40,7 @@ class DocumentOptions:
         _check_type("dimensions", self.dimensions, Integral, "a whole number")
         _check_type("document_id", self.document_id, (str, Integral), "a str or a whole number")
         _check_type("spans", self.spans, (list, tuple), "a list of (start, stop)")
-        _check_type("chunk_tokens", self.chunk_tokens, Integral, "a whole number")
-        if self.chunk_tokens is not None and self.chunk_tokens < 1:
-            raise ValueError(f"chunk_tokens is {self.chunk_tokens}: a chunk has at least 1 token")
+        check_chunk_tokens(self.chunk_tokens)
         if self.spans is not None and self.chunk_tokens is not None:
             raise ValueError("spans and chunk_tokens both say where the chunks are: give one of them")
         if self.whole_text and self.document_id is not None:

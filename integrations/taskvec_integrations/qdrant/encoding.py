@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from taskvec import Encoder, Task
 from taskvec.late_chunking import Span, check_spans
+from taskvec_integrations.chunking import split
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
-from taskvec_integrations.qdrant.split import split
 from taskvec_integrations.qdrant.walk import Inference, Path
 
 Vectors = NDArray[np.float32]
@@ -51,7 +51,7 @@ class Request(NamedTuple):
         if self.options.spans is not None:
             spans = check_spans(self.options.spans, self.text, quote(self.document))
         else:
-            spans = split(self.text, self.model.get(), int(self.options.chunk_tokens or 0))
+            spans = split([self.text], self.model.get(), self.options.chunk_tokens)[0] if self.text.strip() else []
         if not spans:
             raise ValueError(f"{quote(self.document)} has no chunk: a multivector needs a row, so leave an empty text out")
         return spans

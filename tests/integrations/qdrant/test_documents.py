@@ -9,6 +9,7 @@ from qdrant_client import models
 
 from qdrant_support import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
 from taskvec import Encoder, Task
+from taskvec_integrations.chunking import split
 from taskvec_integrations.qdrant import TaskvecQdrantClient
 from taskvec_integrations.qdrant.resolve import Resolver
 
@@ -221,15 +222,13 @@ def test_rows_of_a_multivector_are_the_late_chunks_of_its_text(options: dict[str
     if "spans" in options:
         assert_equal(rows, mini.encode_spans([text], [options["spans"]], dimensions=100)[0])
     else:
-        assert len(rows) == {12: 4, 1000: 1}[options["chunk_tokens"]]
+        assert len(rows) == {12: 6, 1000: 1}[options["chunk_tokens"]]
 
 
 def test_chunks_have_at_most_the_tokens_asked_for(mini: Encoder) -> None:
-    from taskvec_integrations.qdrant.split import split
-
     text = "\n\n".join(" ".join(TEXTS) for _ in range(5))
-    spans = split(text, mini, 20)
-    assert max(mini.count_tokens([text[start:stop] for start, stop in spans])) <= 20 + 2  # <s> and </s> are counted too
+    (spans,) = split([text], mini, 20)
+    assert max(mini.count_tokens([text[start:stop] for start, stop in spans])) <= 20  # <s> and </s> included
     covered = "".join(text[start:stop] for start, stop in spans)
     assert covered.replace(" ", "").replace("\n", "") == text.replace(" ", "").replace("\n", "")
 
@@ -252,10 +251,10 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"spans": "0-3"}, TypeError, "spans is '0-3': a list of (start, stop) was expected"),
     ({"spans": [(0, 900)]}, ValueError, "span 0 is (0, 900): it needs 0 <= start < stop <= 60"),
     ({"spans": []}, ValueError, "has no chunk"),
-    ({"chunk_tokens": 0}, ValueError, "chunk_tokens is 0: a chunk has at least 1 token"),
-    ({"chunk_tokens": 5, "spans": [(0, 3)]}, ValueError, "spans and chunk_tokens both say where the chunks are"),
-    ({"chunk_tokens": 5, "document_id": 1}, ValueError, "spans and chunk_tokens cut one text: give one of them"),
-    ({"chunk_tokens": 5, "late_chunking": False}, ValueError, "which late_chunking=False rules out"),
+    ({"chunk_tokens": 0}, ValueError, "chunk_tokens is 0: use at least 8"),
+    ({"chunk_tokens": 50, "spans": [(0, 3)]}, ValueError, "spans and chunk_tokens both say where the chunks are"),
+    ({"chunk_tokens": 50, "document_id": 1}, ValueError, "spans and chunk_tokens cut one text: give one of them"),
+    ({"chunk_tokens": 50, "late_chunking": False}, ValueError, "which late_chunking=False rules out"),
 ]
 
 
