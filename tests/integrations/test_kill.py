@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from milvus_lite.server_manager import server_manager_instance
+from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
 from contract.qdrant_http import stub_qdrant
@@ -19,6 +21,7 @@ from taskvec_integrations.plan import point_id
 from taskvec_integrations.upload import QUEUE
 
 ROOT = Path(__file__).parents[2]
+KINDS = ("path", "http", "milvus-lite", "milvus-server")
 CHILD = Path(__file__).with_name("ingest_child.py")
 # What may be under way: the encoder's block and the one before it (32 characters for each of 256 tokens of a batch; a chunk has
 # more than 30), the batch being filled, those that wait and the one being written.
@@ -47,20 +50,47 @@ def held(client: QdrantClient) -> dict[str, tuple[str, int]]:
     return {point.id: (point.payload["document_id"], point.payload["chunk"]) for point in points}
 
 
+@pytest.fixture
+def empty_server(server_uri: str) -> str:
+    client = MilvusClient(server_uri)
+    client.drop_collection("docs")
+    client.close()
+    return server_uri
+
+
+def held_by_milvus(uri: str) -> dict[str, tuple[str, int]]:
+    client = MilvusClient(uri)
+    fields = ["id", "document_id", "chunk"]
+    client.load_collection("docs")
+    rows = client.query("docs", filter='id != ""', output_fields=fields, consistency_level="Strong")
+    client.close()
+    server_manager_instance.release_server(uri)  # one process at a time has the file
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: (row["document_id"], row["chunk"]) for row in rows}
+
+
 @pytest.mark.parametrize(
     ("count", "kind", "late"),
     [
         (1500, "path", False),
         (1500, "http", True),
-        *(pytest.param(20_000, kind, late, marks=pytest.mark.soak) for kind in ("path", "http") for late in (False, True)),
+        (1500, "milvus-lite", False),
+        *(pytest.param(20_000, kind, late, marks=pytest.mark.soak) for kind in KINDS for late in (False, True)),
     ],
 )
-def test_a_killed_run_goes_on(tmp_path: Path, native: Path, kind: str, count: int, late: bool) -> None:
+def test_a_killed_run_goes_on(
+    request: pytest.FixtureRequest, tmp_path: Path, native: Path, kind: str, count: int, late: bool
+) -> None:
     counter = tmp_path / "counter"
     with stub_qdrant() as server:
         where = server.url if kind == "http" else str(tmp_path / "index")
+        if kind.startswith("milvus"):
+            uri = request.getfixturevalue("empty_server") if kind == "milvus-server" else str(tmp_path / "milvus.db")
+            where = f"milvus:{uri}"
 
         def look() -> dict[str, tuple[str, int]]:
+            if kind.startswith("milvus"):
+                return held_by_milvus(uri)
             if kind == "http":
                 return held(server.client)
             with closing(QdrantClient(path=where)) as client:

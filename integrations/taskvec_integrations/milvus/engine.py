@@ -8,7 +8,7 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.milvus.errors import refused, retry_after
+from taskvec_integrations.milvus.errors import reason, refused, retry_after
 from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.milvus.server import Server
 
@@ -103,6 +103,10 @@ class MilvusEngine(Engine):
     def refused(self, error: Exception) -> bool:
         """See errors.py."""
         return refused(error)
+
+    def reason(self, error: Exception) -> str:
+        """See errors.py."""
+        return reason(error)
 
     @cached_property
     def _server(self) -> Server:

@@ -36,6 +36,15 @@ def refused(error: Exception) -> bool:
     return isinstance(error, ValueError | TypeError)
 
 
+def reason(error: Exception) -> str:
+    """What the server said, in one line."""
+    if isinstance(error, MilvusException):
+        return f"{_code(error)}: {error.message}"
+    if isinstance(error, grpc.RpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error) or type(error).__name__
+
+
 def _code(error: MilvusException) -> object:
     """Milvus's number, or gRPC's code where pymilvus gave up trying (version 2.5 keeps the method that tells it)."""
     return error.code() if callable(error.code) else error.code
