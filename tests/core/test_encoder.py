@@ -175,8 +175,8 @@ def test_instruction_that_leaves_no_room(short: Encoder) -> None:
 
 
 LOAD_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"dtype": "int4"}, ValueError, "dtype 'int4' is not supported: use one of float32, bfloat16, float16"),
-    ({"dtype": torch.int8}, ValueError, "is not supported"),
+    ({"dtype": "int4"}, ValueError, "dtype 'int4' is not supported: use one of float32, bfloat16, float16, int8"),
+    ({"dtype": torch.int16}, ValueError, "is not supported"),
     ({"device": "tpu"}, ValueError, "device 'tpu' is not one torch knows"),
     ({"device": ["cpu", "cuda:7"]}, ValueError, "device 'cuda:7' is not available"),
     ({"device": []}, ValueError, "device is an empty list"),
