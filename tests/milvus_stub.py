@@ -6,7 +6,7 @@ Answers what pymilvus 2.5 to 3.0 asks when it creates a collection, inserts, ups
 # ruff: noqa: N802 (methods have the names of the protocol)
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import grpc
@@ -124,3 +124,12 @@ def serving(version: str) -> Iterator[Stub]:
             yield stub
         finally:
             server.stop(None).wait()
+            forget_schemas()
+
+
+def forget_schemas() -> None:
+    """pymilvus keeps schemas by address, and the next stub may get the same port."""
+    with suppress(ImportError):
+        from pymilvus.client.cache import GlobalCache
+
+        GlobalCache.schema.clear()
