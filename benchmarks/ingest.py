@@ -35,7 +35,6 @@ from taskvec import Encoder
 from taskvec_integrations.chunking import split
 from taskvec_integrations.documents import read_document
 from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.options import EmbedSettings
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import CHUNK_TOKENS, Document, IngestReport, Store
 
@@ -95,7 +94,6 @@ def alone(encoder: Encoder, given: Sequence[Document], late: bool) -> Callable[[
 def stores(encoder: Encoder, late: bool) -> Iterator[dict[str, Callable[[], Store]]]:
     """A new store of each kind."""
     options: dict[str, Any] = {"encoder": encoder, "late_chunking": late}
-    settings = EmbedSettings(late_chunking=late)
     with ExitStack() as stack:
         server = stack.enter_context(subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True))
         stack.callback(server.kill)
@@ -117,7 +115,7 @@ def stores(encoder: Encoder, late: bool) -> Iterator[dict[str, Callable[[], Stor
             return QdrantStore(remote, f"docs{next(numbers)}", **options)
 
         yield {
-            "null sink": lambda: Store(NullEngine(), encoder=encoder, settings=settings),
+            "null sink": lambda: Store(NullEngine(), encoder=encoder, late_chunking=late),
             "Qdrant in memory": embedded(None),
             "Qdrant in a folder": embedded("index"),
             "Qdrant in memory over HTTP": over_http,

@@ -31,6 +31,7 @@ from rich.table import Table
 
 from taskvec import Encoder, calibrate, quantize
 from taskvec.devices import DTYPES
+from taskvec.pooling import cut_dimensions
 
 Vectors = NDArray[np.float32]
 Late = Literal["off", "on", "both"]
@@ -169,13 +170,6 @@ class Row:
     high: float = 0.0
 
 
-def cut(vectors: Vectors, dimensions: int) -> Vectors:
-    """The first dimensions, to unit length again."""
-    part = vectors[:, :dimensions]
-    unit: Vectors = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
 def stored(vectors: Vectors, precision: str) -> Vectors:
     """What a store gives back at a precision, as float32."""
     if precision in ("int8", "uint8"):
@@ -230,7 +224,7 @@ def evaluate_retrieval(
         query_task, document_task = parse_pair(pair)
         queries, chunks = model.texts(dataset.queries, query_task), model.chunks(dataset.documents, document_task, lately)
         for precision, size in product(precisions, widths(sizes, queries.shape[1])):
-            scores = cut(queries, size) @ stored(cut(chunks, size), precision).T
+            scores = cut_dimensions(queries, size) @ stored(cut_dimensions(chunks, size), precision).T
             values = retrieval_metrics(scores, dataset.relevant)
             row = Row(dataset.name, name, pair, lately, precision, size, {key: float(v.mean()) for key, v in values.items()})
             main = values["nDCG@10"]
@@ -251,7 +245,7 @@ def evaluate_similarity(
     for (name, model), task in product(models.items(), tasks):
         vectors = model.texts([*dataset.left, *dataset.right], None if task == "none" else task)
         for precision, size in product(precisions, widths(sizes, vectors.shape[1])):
-            left, right = np.split(cut(vectors, size), 2)
+            left, right = np.split(cut_dimensions(vectors, size), 2)
             similar = (left * stored(right, precision)).sum(axis=1).astype(np.float64)
             row = Row(dataset.name, name, task, False, precision, size, {"Spearman": spearman(similar, gold)})
             if first is None:

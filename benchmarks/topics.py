@@ -19,10 +19,12 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from quality import Model, RetrievalSet, Row, bootstrap, cut, load, show, widths
+from quality import Model, RetrievalSet, Row, bootstrap, load, show, widths
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import v_measure_score
+
+from taskvec.pooling import cut_dimensions
 
 HALVES = 20
 SHOTS = 4
@@ -68,7 +70,7 @@ def clustering(
     for (name, model), task in product(models.items(), tasks):
         vectors = model.chunks(dataset.documents, None if task == "none" else task, False)
         for size in widths(sizes, vectors.shape[1]):
-            part = cut(vectors, size)
+            part = cut_dimensions(vectors, size)
             values = [
                 v_measure_score(truth[chosen], KMeans(half, n_init=3, random_state=seed).fit_predict(part[chosen]))
                 for seed, chosen in enumerate(halves)
@@ -88,7 +90,8 @@ def classification(
     for (name, model), task in product(models.items(), tasks):
         vectors = model.texts(dataset.queries, None if task == "none" else task)
         for size in widths(sizes, vectors.shape[1]):
-            part = cut(vectors, size) * np.float32(size**0.5)  # values near one, which the regression's penalty is made for
+            # Values near one, which the regression's penalty is made for.
+            part = cut_dimensions(vectors, size) * np.float32(size**0.5)
             classifier = LogisticRegression(max_iter=2000).fit(part[examples], labels[examples])
             right = (classifier.predict(part[rest]) == labels[rest]).astype(np.float64)
             yield Row(f"{dataset.name}: questions by document", name, task, False, "float32", size, {}), right

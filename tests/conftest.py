@@ -56,6 +56,13 @@ def short(short_folder: Path) -> Iterator[Encoder]:
 
 
 @pytest.fixture(scope="session")
+def mini() -> Iterator[Encoder]:
+    """The bundled model in float32 on the CPU."""
+    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
+        yield encoder
+
+
+@pytest.fixture(scope="session")
 def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a real Milvus 2.3.5 listens, started for the session."""
     if reason := milvus_server.unusable():

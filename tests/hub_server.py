@@ -3,11 +3,13 @@
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+
+import loopback
+from loopback import LoopbackServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "someone/tiny"
@@ -83,28 +85,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class HubServer(ThreadingHTTPServer):
+class HubServer(LoopbackServer):
     """The server's state: what it serves, how it fails, what it was asked."""
 
     folder: Path
     failure: str | None = None
     seen: list[tuple[str, str, dict[str, str]]]
-    daemon_threads = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 @contextmanager
 def serving(folder: Path) -> Iterator[HubServer]:
     """A hub with `folder` as someone/tiny, on a free port."""
-    with HubServer(("127.0.0.1", 0), Handler) as server:
-        server.folder, server.seen = folder, []
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = HubServer(("127.0.0.1", 0), Handler)
+    server.folder, server.seen = folder, []
+    with loopback.serving(server):
+        yield server

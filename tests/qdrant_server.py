@@ -9,11 +9,13 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from typing import Any
 
 import qdrant_edge as edge
+
+import loopback
+from loopback import JsonHandler, LoopbackServer
 
 Json = Any
 
@@ -189,15 +191,12 @@ ROUTES = {
 }
 
 
-class Server(ThreadingHTTPServer):
-    """`url` is where it listens; `requests` are the (method, path, body) it was sent, `collections` what they made."""
-
-    daemon_threads = True
+class Server(LoopbackServer):
+    """`requests` are the (method, path, body) it was sent, `collections` what they made."""
 
     def __init__(self, folder: str) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
-        self.url = f"http://127.0.0.1:{self.server_port}"
         self.requests: list[tuple[str, str, Json]] = []
         self.collections: dict[str, Collection] = {}
 
@@ -211,7 +210,7 @@ class Server(ThreadingHTTPServer):
             return ROUTES[method, rest[0]](collection, body)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
@@ -230,28 +229,13 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = respond  # noqa: N815
 
-    def reply(self, status: int, answer: Json) -> None:
-        sent = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
 
 @contextlib.contextmanager
 def serving() -> Iterator[Server]:
     """A server for the length of a with-block."""
-    with tempfile.TemporaryDirectory() as folder, Server(folder) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with tempfile.TemporaryDirectory() as folder, loopback.serving(Server(folder)) as server:
         try:
             yield server
         finally:
-            server.shutdown()
-            thread.join()
             for collection in server.collections.values():
                 collection.shard.close()

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from taskvec.pooling import cut_dimensions
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -92,7 +94,7 @@ def test_perfect_and_wrong_vectors_get_what_they_deserve(squad: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float16", "int8", "uint8"])
 def test_stored_precisions_stay_close(precision: str) -> None:
-    vectors = quality.cut(np.random.default_rng(0).normal(size=(300, 32)).astype(np.float32), 24)
+    vectors = cut_dimensions(np.random.default_rng(0).normal(size=(300, 32)).astype(np.float32), 24)
     assert np.abs(quality.stored(vectors, precision) - vectors).max() < 0.005
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1)
 

@@ -1,7 +1,6 @@
 """Encoder: the public face. Checks what it is given and hands it to the pipeline; every step lives in its own module."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -173,9 +172,7 @@ class Encoder:
         Reads and raises as `encode_iter` does.
         """
         settings = self._resolve(options, DOCUMENT_TASK)
-        counts: deque[int] = deque()
-        blocks = self._pipeline.documents(_counted(read_spanned(documents), counts), settings, None)
-        return (vectors for block in blocks for vectors in _divided(block, counts))
+        return self._pipeline.documents(read_spanned(documents), settings, None)
 
     async def aencode(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
@@ -285,23 +282,4 @@ class Encoder:
         return vectors
 
     def _encode_spanned(self, items: list[Item], settings: Settings) -> list[Vectors]:
-        counts = [len(item.spans) for item in items]
-        blocks = [np.empty((0, settings.dimensions), dtype=np.float32)]
-        blocks += self._pipeline.documents([item for item in items if item.spans], settings, sum(counts))
-        return np.split(np.concatenate(blocks), np.cumsum(counts)[:-1]) if items else []
-
-
-def _counted(items: Iterable[Item], counts: deque[int]) -> Iterator[Item]:
-    """The items, with the number of spans of each added to `counts` as it is read."""
-    for item in items:
-        counts.append(len(item.spans))
-        yield item
-
-
-def _divided(block: Vectors, counts: deque[int]) -> Iterator[Vectors]:
-    """The rows of a block by document: as many documents as the rows are of, which are taken from `counts`."""
-    row = 0
-    while row < len(block) or (counts and not counts[0]):
-        count = counts.popleft()
-        yield block[row : row + count]
-        row += count
+        return list(self._pipeline.documents(items, settings, sum(len(item.spans) for item in items)))

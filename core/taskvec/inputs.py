@@ -22,7 +22,7 @@ def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]
     if unordered or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) != 1:
         raise TypeError(f"{name}s must be a str or a one-dimensional iterable of str in order, got {type(texts).__name__}")
     for position, text in enumerate(texts):
-        yield Item(position, _check_text(text, f"{name} {position}"))
+        yield Item(position, check_text(text, f"{name} {position}"))
 
 
 def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[Item]:
@@ -47,7 +47,7 @@ def read_spanned(documents: Iterable[tuple[str, Iterable[Span]]]) -> Iterator[It
         where = f"document {position}"
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"{where} is {type(pair).__name__}, a pair of a text and a list of spans was expected")
-        text, spans = _check_text(pair[0], where), pair[1]
+        text, spans = check_text(pair[0], where), pair[1]
         _check_list(spans, f"the second part of {where}", "[(start, stop), ...]")
         yield Item(position, text, check_spans(spans, text, where))
 
@@ -69,7 +69,8 @@ def _check_list(given: object, name: str, fix: str) -> None:
         raise TypeError(f"{name} is {type(given).__name__}, a list was expected: {fix}")
 
 
-def _check_text(text: object, where: str) -> str:
+def check_text(text: object, where: str) -> str:
+    """A text that a tokenizer can read, or an error that names where it stands."""
     if not isinstance(text, str):
         raise TypeError(f"{where} is {type(text).__name__}, a str was expected")
     try:

@@ -5,6 +5,7 @@ The next block is tokenised while the current one runs. Knows checked inputs onl
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -66,8 +67,10 @@ class Pipeline:
         return self._run(items, partial(self._text_block, settings), settings, total)
 
     def documents(self, items: Iterable[Item], settings: Settings, total: int | None) -> Iterator[Vectors]:
-        """Vectors (n, dimensions) of the spans of documents, `total` in all if that is known, a block of documents at a time."""
-        return self._run(items, partial(self._document_block, settings), settings, total)
+        """Vectors (n_spans, dimensions) of each document in order; `total` counts the spans of all, if that is known."""
+        counts: deque[int] = deque()
+        for block in self._run(_counted(items, counts), partial(self._document_block, settings), settings, total):
+            yield from _divided(block, counts)
 
     def check_lengths(self, items: Iterable[Item], settings: Settings) -> None:
         """Raise the ValueError of the first text that `truncate=False` refuses, before anything is encoded."""
@@ -140,6 +143,7 @@ class Pipeline:
         return Block(sequences, len(sequences), usage, failure)
 
     def _document_block(self, settings: Settings, items: list[Item]) -> Block:
+        items = [item for item in items if item.spans]
         usage = Usage(texts=len(items))
         block: list[TokenSequence] = []
         rows = 0
@@ -151,6 +155,22 @@ class Pipeline:
             rows += len(item.spans)
             block += sequences
         return Block(block, rows, usage)
+
+
+def _counted(items: Iterable[Item], counts: deque[int]) -> Iterator[Item]:
+    """The items, with the number of spans of each added to `counts` as it is read."""
+    for item in items:
+        counts.append(len(item.spans))
+        yield item
+
+
+def _divided(block: Vectors, counts: deque[int]) -> Iterator[Vectors]:
+    """The rows of a block by document: as many documents as the rows are of, which are taken from `counts`."""
+    row = 0
+    while row < len(block) or (counts and not counts[0]):
+        count = counts.popleft()
+        yield block[row : row + count]
+        row += count
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -17,7 +17,12 @@ def mean_pool(hidden: torch.Tensor, batch: PackedTensors, dimensions: int) -> to
 
 
 def normalise(vectors: Vectors) -> Vectors:
-    """Each row divided by its Euclidean norm; a row of zeros stays zero. (n, d) -> (n, d)."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    """Each vector divided by its Euclidean norm; one of zeros stays zero. (..., d) -> (..., d)."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
     return unit
+
+
+def cut_dimensions(vectors: Vectors, dimensions: int) -> Vectors:
+    """Unit vectors (..., at least dimensions) at fewer dimensions, of unit length again: what encoding at those would give."""
+    return vectors if dimensions == vectors.shape[-1] else normalise(vectors[..., :dimensions])

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from taskvec import Encoder
 from taskvec.hub import DEFAULT_MODEL, MINI
+from taskvec.pooling import Vectors, cut_dimensions
 from taskvec_integrations.demo_text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import require
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from taskvec_integrations.qdrant import QdrantStore
-
-Vectors = NDArray[np.float32]
 
 COLLECTION = "python_reference"
 SHOWN = 4
@@ -106,8 +105,8 @@ def show_answers(store: "QdrantStore", sections: list[list[Chunk]], question: st
     store.search("")  # the first query of a process merges the adapter; what is timed is any later one
     start = time.perf_counter()
     hits = store.search(question, limit)
-    seconds = f"{(time.perf_counter() - start) * 1e3:.0f} ms to encode and search"
-    console.print(f"\n[bold]{escape(question)}[/bold]  [dim]{seconds}[/dim]")
+    milliseconds = (time.perf_counter() - start) * 1e3
+    console.print(f"\n[bold]{escape(question)}[/bold]  [dim]{milliseconds:.0f} ms[/dim]")
     for hit in hits:
         heading = sections[int(hit.document_id)][hit.chunk].heading
         text = "\n".join(line for line in hit.text.splitlines() if line.strip())
@@ -164,8 +163,7 @@ def compare(late: Vectors, encoder: Encoder, sections: list[list[Chunk]], consol
 
 def rank_answers(queries: Vectors, vectors: Vectors, dimensions: int, chunks: list[Chunk], asked: list[str]) -> NDArray[np.int64]:
     """The place of the best right chunk for each question, by cosine over the first `dimensions` values: (questions,)."""
-    cut = (queries[:, :dimensions], vectors[:, :dimensions])
-    left, right = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in cut)
+    left, right = cut_dimensions(queries, dimensions), cut_dimensions(vectors, dimensions)
     right_chunks = np.array([[answers(chunk, question) for chunk in chunks] for question in asked])
     scores = left @ right.T
     best = np.where(right_chunks, scores, -np.inf).max(axis=1, keepdims=True)

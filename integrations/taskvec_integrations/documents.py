@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
+from taskvec.inputs import check_text
 from taskvec.late_chunking import Span, check_spans, join_chunks
 from taskvec_integrations.engine import FIELDS
 
@@ -66,7 +67,7 @@ def content_id(text: str) -> str:
 
 def _as_document(given: object) -> Document:
     if isinstance(given, str):
-        given = Document(content_id(_checked(given)), given)
+        given = Document(content_id(check_text(given, "its text")), given)
     elif isinstance(given, tuple) and len(given) == 2:
         given = Document(*given)
     if not isinstance(given, Document):
@@ -83,23 +84,13 @@ def _read_text(document: Document) -> tuple[str, Sequence[Span] | None]:
     if document.chunks is not None:
         if document.spans is not None:
             raise ValueError("it has both chunks and spans: spans go with a text")
-        return join_chunks([_checked(chunk, f"chunk {number}") for number, chunk in enumerate(_listed(document.chunks))], "")
-    text = _checked(document.text)
+        return join_chunks([check_text(chunk, f"chunk {number}") for number, chunk in enumerate(_listed(document.chunks))], "")
+    text = check_text(document.text, "its text")
     if document.spans is not None:
         return text, check_spans(_listed(document.spans), text, "in its text")
     if not text.strip():
         raise ValueError("its text is empty or blank")
     return text, None
-
-
-def _checked(text: object, name: str = "its text") -> str:
-    if not isinstance(text, str):
-        raise TypeError(f"{name} is {text!r}: a str was expected")
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{name} has a lone surrogate at character {error.start}, which is no text") from None
-    return text
 
 
 def _listed(given: Any) -> Sequence[Any]:

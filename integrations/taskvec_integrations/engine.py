@@ -4,8 +4,8 @@ A new database is one subclass of `Engine` (how to find and create the collectio
 and a Store whose constructor makes it:
 
     class MilvusStore(Store):
-        def __init__(self, client, collection, *, encoder=DEFAULT_MODEL, ..., **what only this database has):
-            super().__init__(MilvusEngine(client, collection, ...), encoder=encoder, settings=EmbedSettings(...), ...)
+        def __init__(self, client, collection, *, precision="float32", ..., **options: Unpack[StoreOptions]):
+            super().__init__(MilvusEngine(client, collection, precision, ...), **options)
 
 Everything else is written once, in `Store` and `ingest`, and an engine need not think of it: encoding, tasks, ids, hashes,
 cutting batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report.

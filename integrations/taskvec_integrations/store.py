@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from taskvec import Encoder
 from taskvec.hub import DEFAULT_MODEL
@@ -20,22 +20,36 @@ from taskvec_integrations.collection import open_for_reading
 from taskvec_integrations.documents import Document, Input
 from taskvec_integrations.engine import BARE, Engine, Hit, Record, caller_loop
 from taskvec_integrations.ingest import Ingest
-from taskvec_integrations.options import EmbedSettings, LazyEncoder
+from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.report import Counts, Failure, IngestReport
 from taskvec_integrations.retries import check_seconds
 
-__all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store"]
+__all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store", "StoreOptions"]
 
 CHUNK_TOKENS = 512
 RETRY_SECONDS = 300.0
 
 
+class StoreOptions(TypedDict, total=False):
+    """What every store takes beside its database; see `Store` for what they mean."""
+
+    encoder: Encoder | str | Path
+    dimensions: int | None
+    late_chunking: bool
+    document_task: TaskChoice
+    query_task: TaskChoice
+    chunk_tokens: int | None
+    retry_seconds: float
+
+
 class Store:
     """Documents in a collection of a vector database; QdrantStore and its siblings bring the database.
 
-    encoder: an Encoder, or a model's name that is loaded when first needed. settings: tasks, dimensions, late chunking.
-    chunk_tokens: texts without chunks of their own are split at this many tokens; None never splits. retry_seconds: how long a
-    call that may succeed later (429, 503, timeouts, broken connections) is tried again. Nothing is sent before the first use.
+    encoder: an Encoder, or a model's name that is loaded when first needed. dimensions: None is the model's full width.
+    late_chunking: the chunks of a document share its context. document_task, query_task: another task than retrieval.passage and
+    retrieval.query, None for the bare model. chunk_tokens: texts without chunks of their own are split at this many tokens; None
+    never splits. retry_seconds: how long a call that may succeed later (429, 503, timeouts, broken connections) is tried again.
+    Nothing is sent before the first use.
     """
 
     def __init__(
@@ -43,13 +57,16 @@ class Store:
         engine: Engine,
         *,
         encoder: Encoder | str | Path = DEFAULT_MODEL,
-        settings: EmbedSettings,
+        dimensions: int | None = None,
+        late_chunking: bool = False,
+        document_task: TaskChoice = "auto",
+        query_task: TaskChoice = "auto",
         chunk_tokens: int | None = CHUNK_TOKENS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._engine = engine
         self._encoder = LazyEncoder(encoder)
-        self._settings = settings
+        self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
         self._retry_seconds = check_seconds(retry_seconds)
         self._checked = False

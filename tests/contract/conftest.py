@@ -1,4 +1,4 @@
-"""A database for a test, and the bundled model in float32."""
+"""A database for a test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 
 from contract.databases import DATABASES, Database, MilvusServer
 from milvus_polls import hurried
-from taskvec import Encoder
 
 # A collection and a flush take a real Milvus seconds; tests/integrations/milvus runs the main path on it every time.
 SLOW = ("milvus-server",)
@@ -26,9 +25,3 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 def quick_polls() -> Iterator[None]:
     with hurried():
         yield
-
-
-@pytest.fixture(scope="session")
-def mini() -> Iterator[Encoder]:
-    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
-        yield encoder

@@ -3,14 +3,12 @@
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from taskvec import Encoder
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.options import EmbedSettings
-from taskvec_integrations.store import Store
+from taskvec_integrations.store import Store, StoreOptions
 
 
 class BusyError(Exception):
@@ -119,10 +117,8 @@ class FakeEngine(Engine):
 class FakeStore(Store):
     """A store on a FakeEngine, which it shows as `engine`."""
 
-    def __init__(self, engine: FakeEngine, *, encoder: Encoder, **settings: Any) -> None:
-        names = ("document_task", "query_task", "dimensions", "late_chunking")
-        embed = EmbedSettings(**{name: settings.pop(name) for name in names if name in settings})
-        super().__init__(engine, encoder=encoder, settings=embed, **settings)
+    def __init__(self, engine: FakeEngine, **options: Unpack[StoreOptions]) -> None:
+        super().__init__(engine, **options)
         self.engine = engine
 
     @property

@@ -8,18 +8,17 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from loopback import JsonHandler, LoopbackServer, serving
+
 Answer = tuple[int, dict[str, str]]
 
 
-class StubQdrant(ThreadingHTTPServer):
+class StubQdrant(LoopbackServer):
     """`trouble` is called with (what, body) before each request and may give a status and headers to answer with instead."""
-
-    daemon_threads = True
 
     def __init__(self, client: QdrantClient) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -29,11 +28,6 @@ class StubQdrant(ThreadingHTTPServer):
         self.knows_metadata = True
         self.requests: list[tuple[str, int]] = []
         self.indexed: list[str] = []
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def call(self, what: str, name: str, body: Any) -> Any:
         """The result of one call; the names are those of the table in Handler."""
@@ -77,7 +71,7 @@ class StubQdrant(ThreadingHTTPServer):
         raise AssertionError(what)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """Paths to names."""
 
     server: StubQdrant
@@ -102,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(length)) if length else None
         path = self.path.partition("?")[0]
         if path == "/":
-            return self.send(200, {"title": "stub", "version": "1.16.0"})
+            return self.reply(200, {"title": "stub", "version": "1.16.0"})
         what, name = next(
             (what, found[1])
             for method, pattern, what in self.table
@@ -111,40 +105,25 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append((what, length))
         if trouble := self.server.trouble(what, body):
-            return self.send(trouble[0], {"status": {"error": f"told to answer {trouble[0]}"}}, trouble[1])
+            return self.reply(trouble[0], {"status": {"error": f"told to answer {trouble[0]}"}}, trouble[1])
         try:
             with self.server.lock:
                 result = self.server.call(what, name, body)
         except Exception as error:
-            return self.send(400, {"status": {"error": str(error)}})
+            return self.reply(400, {"status": {"error": str(error)}})
         plain = [one.model_dump() for one in result] if isinstance(result, list) else result
-        return self.send(
+        return self.reply(
             200, {"result": plain.model_dump() if hasattr(plain, "model_dump") else plain, "status": "ok", "time": 0.0}
         )
 
     do_GET = do_PUT = do_POST = do_PATCH = answer  # noqa: N815
 
-    def send(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for key, value in {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @contextmanager
 def stub_qdrant(client: QdrantClient | None = None) -> Iterator[StubQdrant]:
     """A server that runs until the block is left; `client` answers, by default an embedded Qdrant."""
-    with StubQdrant(client or QdrantClient(":memory:")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(StubQdrant(client or QdrantClient(":memory:"))) as server:
         try:
             yield server
         finally:
-            server.shutdown()
-            thread.join()
             server.client.close()

@@ -1,15 +1,12 @@
 """MilvusStore: documents in a Milvus collection. Only the arguments; the work is in Store and MilvusEngine."""
 
-from pathlib import Path
+from typing import Unpack
 
 from pymilvus import MilvusClient
 
-from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
 from taskvec_integrations.milvus.engine import MilvusEngine
 from taskvec_integrations.milvus.layout import Layout
-from taskvec_integrations.options import EmbedSettings, TaskChoice
-from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, Store
+from taskvec_integrations.store import Store, StoreOptions
 
 
 class MilvusStore(Store):
@@ -32,18 +29,11 @@ class MilvusStore(Store):
         client: MilvusClient,
         collection: str,
         *,
-        encoder: Encoder | str | Path = DEFAULT_MODEL,
-        dimensions: int | None = None,
-        late_chunking: bool = False,
-        document_task: TaskChoice = "auto",
-        query_task: TaskChoice = "auto",
-        chunk_tokens: int | None = CHUNK_TOKENS,
-        retry_seconds: float = RETRY_SECONDS,
         precision: str = "float32",
         consistency_level: str = "Session",
         id_field: str = "id",
         vector_field: str = "vector",
+        **options: Unpack[StoreOptions],
     ) -> None:
-        settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         engine = MilvusEngine(client, collection, Layout(precision, id_field, vector_field), consistency_level)
-        super().__init__(engine, encoder=encoder, settings=settings, chunk_tokens=chunk_tokens, retry_seconds=retry_seconds)
+        super().__init__(engine, **options)

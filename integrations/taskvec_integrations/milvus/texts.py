@@ -8,11 +8,11 @@ from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from pymilvus import AnnSearchRequest
 
 from taskvec import Encoder, Task
-from taskvec_integrations.milvus.vector_types import DENSE_TYPES, Vectors, VectorType
+from taskvec.pooling import cut_dimensions
+from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 
 TextFields = str | Mapping[str, str] | None
@@ -123,7 +123,7 @@ class Texts:
                 )
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
         vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()))
-        packed = {field.name: field.kind.pack(cut(vectors, field.dim)) for field in fields.values()}
+        packed = {field.name: field.kind.pack(cut_dimensions(vectors, field.dim)) for field in fields.values()}
         return [packed[field.name][rows[text]] for text, field in texts]
 
     def _row_text(self, row: Mapping[str, Any], name: str, collection: str) -> str | None:
@@ -135,15 +135,6 @@ class Texts:
 def has_text(data: Any) -> bool:
     """Whether there is a text among the queries of a search, or the queries are one."""
     return isinstance(data, str) or (isinstance(data, list | tuple) and any(isinstance(query, str) for query in data))
-
-
-def cut(vectors: Vectors, dimensions: int) -> Vectors:
-    """The first dimensions of vectors (n, at least dimensions), of unit length again."""
-    if vectors.shape[1] == dimensions:
-        return vectors
-    kept = vectors[:, :dimensions]
-    unit: Vectors = kept / np.maximum(np.linalg.norm(kept, axis=1, keepdims=True), np.float32(1e-12))
-    return unit
 
 
 def with_data(request: AnnSearchRequest, data: Any) -> AnnSearchRequest:

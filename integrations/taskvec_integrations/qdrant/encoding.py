@@ -10,16 +10,14 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from taskvec import Encoder, Task
 from taskvec.late_chunking import Span, check_spans
+from taskvec.pooling import Vectors, cut_dimensions
 from taskvec_integrations.chunking import split
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
 from taskvec_integrations.qdrant.walk import Inference, Path
-
-Vectors = NDArray[np.float32]
 
 
 class Request(NamedTuple):
@@ -81,10 +79,7 @@ class Cut(NamedTuple):
 
     def vector(self) -> list[Any]:
         """A list of floats, or for a multivector a list of those."""
-        kept = self.work.vectors[self.row, : self.dimensions]
-        if self.dimensions < self.work.vectors.shape[1]:
-            kept = kept / np.maximum(np.linalg.norm(kept, axis=-1, keepdims=True), np.float32(1e-12))
-        listed: list[Any] = kept.tolist()
+        listed: list[Any] = cut_dimensions(self.work.vectors[self.row], self.dimensions).tolist()
         return listed
 
 

@@ -1,14 +1,11 @@
 """QdrantStore: documents in a Qdrant collection. Only the arguments; the work is in Store and QdrantEngine."""
 
-from pathlib import Path
+from typing import Unpack
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
-from taskvec_integrations.options import EmbedSettings, TaskChoice
 from taskvec_integrations.qdrant.engine import Datatype, QdrantEngine
-from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, Store
+from taskvec_integrations.store import Store, StoreOptions
 
 
 class QdrantStore(Store):
@@ -30,16 +27,9 @@ class QdrantStore(Store):
         client: QdrantClient | AsyncQdrantClient,
         collection: str,
         *,
-        encoder: Encoder | str | Path = DEFAULT_MODEL,
-        dimensions: int | None = None,
-        late_chunking: bool = False,
-        document_task: TaskChoice = "auto",
-        query_task: TaskChoice = "auto",
-        chunk_tokens: int | None = CHUNK_TOKENS,
-        retry_seconds: float = RETRY_SECONDS,
         vector_name: str = "",
         datatype: Datatype = "float32",
+        **options: Unpack[StoreOptions],
     ) -> None:
-        settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         engine = QdrantEngine(client, collection, vector_name, datatype)
-        super().__init__(engine, encoder=encoder, settings=settings, chunk_tokens=chunk_tokens, retry_seconds=retry_seconds)
+        super().__init__(engine, **options)

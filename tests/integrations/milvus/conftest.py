@@ -19,12 +19,6 @@ def quick_polls() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def mini() -> Iterator[Encoder]:
-    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
-        yield encoder
-
-
-@pytest.fixture(scope="session")
 def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("lite") / "milvus.db")
 

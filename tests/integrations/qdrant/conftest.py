@@ -12,12 +12,6 @@ from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, TaskvecQdrantClient
 
 
-@pytest.fixture(scope="session")
-def mini() -> Iterator[Encoder]:
-    with Encoder.from_pretrained("mini", dtype="float32", device="cpu") as encoder:
-        yield encoder
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
     with serving() as server:
