@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import cached_property, wraps
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from llama_index.core.storage.kvstore.types import BaseKVStore
 
@@ -44,18 +44,11 @@ class KeyedStore:
         await self._store.aput(await asyncio.to_thread(self._key, key), val, collection=collection)
 
 
-class HasCache(Protocol):
-    """What a method needs so that `keyed` can wrap it."""
-
-    def _keyed(self, operation: Operation) -> Any:
-        """The same embedding, whose cache has the keys of an operation."""
-
-
 def keyed(method: Callable[Concatenate[Any, P], R], operation: Operation) -> Callable[Concatenate[Any, P], R]:
     """A public method of BaseEmbedding that sees the cache of an operation; its events and its span stay as they are."""
 
     @wraps(method)
-    def with_keys(self: HasCache, *args: P.args, **kwargs: P.kwargs) -> R:
+    def with_keys(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return method(self._keyed(operation), *args, **kwargs)
 
     return with_keys

@@ -159,3 +159,6 @@ class TaskvecEmbedding(Settings):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["__dict__"])  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.model_copy()  # settings are values, and an encoder counts a copy as one more holder, whom nobody would close

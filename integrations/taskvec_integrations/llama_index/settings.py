@@ -60,7 +60,6 @@ class Settings(BaseEmbedding):
     query_task: str | None = Field(default="auto", description="retrieval.query unless another is named; None: no adapter.")
     # The encoder makes its own batches of a call's texts, which BaseEmbedding's 10 would keep small.
     embed_batch_size: int = Field(default=256, gt=0, le=2048, description="Texts of a call; late chunking fills up documents.")
-    num_workers: int | None = Field(default=2, description="Calls at a time in async batches: the next is tokenised meanwhile.")
     embeddings_cache: Any | None = Field(
         default=None, exclude=True, description="A key-value store for vectors; ours have keys with model, task and dimensions."
     )

@@ -22,7 +22,7 @@ class Stitched(NamedTuple):
 
 
 def stitch(chunks: Sequence[Chunk]) -> Stitched:
-    """Lay chunks over one another by their offsets: overlaps share their characters, a gap becomes a blank.
+    """Lay one or more chunks over one another by their offsets: overlaps share their characters, a gap becomes a blank.
 
     Offsets that cannot all be of one text are taken section by section, because a splitter that ran on the parts of a document
     counts from zero in each. Sections are joined by a blank, and so are the chunks of one in which offsets contradict texts.
