@@ -1,5 +1,6 @@
 """Texts, parsers, comparisons and listeners that the tests of the LlamaIndex integration share, in workers and children, too."""
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import numpy as np
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
+from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.node_parser.node_utils import build_nodes_from_splits
 from llama_index.core.schema import BaseNode
@@ -100,6 +102,48 @@ def check_scores(index: VectorStoreIndex, encoder: Encoder, passages: Any, texts
         found = {hit.text: hit.score for hit in retriever.retrieve(question)}
         assert set(found) == set(texts)
         assert_allclose([found[text] for text in texts], np.array(passages) @ query, atol=1e-5, rtol=0)
+
+
+def check_late(embedding: TaskvecEmbedding, encoder: Encoder) -> None:
+    """A pipeline of splitter and embedding gives nodes the vectors of late chunking, behind what they say of their document."""
+    nodes = IngestionPipeline(transformations=[Pieces(), embedding]).run(documents=articles())
+    assert len(nodes) == 9
+    assert_equal([node.embedding for node in nodes], late_vectors(encoder, nodes, dimensions=embedding.dimensions))
+    nodes = IngestionPipeline(transformations=[Pieces(), embedding]).run(documents=articles(country="France")[:1])
+    before = "country: France\n\n"
+    spans = [(node.start_char_idx + len(before), node.end_char_idx + len(before)) for node in nodes]
+    (expected,) = encoder.encode_spans([before + TEXTS[0]], [spans], dimensions=embedding.dimensions)
+    assert_equal([node.embedding for node in nodes], expected)
+
+
+def both_ways(embedding: TaskvecEmbedding) -> list[tuple[Any, Any, Any, Any]]:
+    """Query, text, texts and nodes by the sync and by the async methods, of the same texts."""
+
+    async def main() -> tuple[Any, Any, Any, Any]:
+        return (
+            await embedding.aget_query_embedding(TEXTS[0]),
+            await embedding.aget_text_embedding(TEXTS[0]),
+            await embedding.aget_text_embedding_batch(TEXTS),
+            [node.embedding for node in await embedding.acall(articles())],
+        )
+
+    sync = (
+        embedding.get_query_embedding(TEXTS[0]),
+        embedding.get_text_embedding(TEXTS[0]),
+        embedding.get_text_embedding_batch(TEXTS),
+        [node.embedding for node in embedding(articles())],
+    )
+    return [sync, asyncio.run(main())]
+
+
+def check_cached(embedding: TaskvecEmbedding, encoder: Encoder, **options: Any) -> None:
+    """A query, a text, texts and nodes have their own vectors, sync and async, with what the cache of an embedding holds."""
+    passages = encoder.encode_documents(TEXTS, **options)
+    for query, text, texts, nodes in both_ways(embedding):
+        assert_equal(query, encoder.encode_queries(TEXTS[0], **options))
+        assert_equal(text, passages[0])
+        assert_equal(texts, passages)
+        assert_equal(nodes, passages)
 
 
 class Callbacks(BaseCallbackHandler):

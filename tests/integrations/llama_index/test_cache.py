@@ -1,4 +1,4 @@
-"""embeddings_cache, whose keys are bare texts in LlamaIndex: a vector comes back for the task, width and model it was made with."""
+"""embeddings_cache, whose keys are bare texts in LlamaIndex: a vector comes back for its own task, width and model."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import pytest
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from checkpoints import random_weights, write_native
-from llama_support import TEXTS, articles, assert_equal
+from llama_support import TEXTS, articles, assert_equal, both_ways, check_cached
 from taskvec import Encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
 
@@ -35,38 +35,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return texts
 
 
-def both_ways(embedding: TaskvecEmbedding) -> list[tuple[Any, Any, Any, Any]]:
-    """Query, text, texts and nodes by the sync and by the async methods, of the same texts."""
-
-    async def main() -> tuple[Any, Any, Any, Any]:
-        return (
-            await embedding.aget_query_embedding(TEXTS[0]),
-            await embedding.aget_text_embedding(TEXTS[0]),
-            await embedding.aget_text_embedding_batch(TEXTS),
-            [node.embedding for node in await embedding.acall(articles())],
-        )
-
-    sync = (
-        embedding.get_query_embedding(TEXTS[0]),
-        embedding.get_text_embedding(TEXTS[0]),
-        embedding.get_text_embedding_batch(TEXTS),
-        [node.embedding for node in embedding(articles())],
-    )
-    return [sync, asyncio.run(main())]
-
-
-def check(embedding: TaskvecEmbedding, encoder: Encoder, **options: Any) -> None:
-    passages = encoder.encode_documents(TEXTS, **options)
-    for query, text, texts, nodes in both_ways(embedding):
-        assert_equal(query, encoder.encode_queries(TEXTS[0], **options))
-        assert_equal(text, passages[0])
-        assert_equal(texts, passages)
-        assert_equal(nodes, passages)
-
-
 def test_a_query_never_gets_the_vector_of_a_passage(make: Make, mini: Encoder) -> None:
     store = SimpleKVStore()
-    check(make(embeddings_cache=store), mini)
+    check_cached(make(embeddings_cache=store), mini)
     assert values(store) == len(TEXTS) + 1
 
 
@@ -77,14 +48,14 @@ def test_what_is_in_the_cache_is_not_encoded_again(make: Make, mini: Encoder, en
     both_ways(embedding)
     assert sorted(encoded) == sorted([*TEXTS, TEXTS[0]])
     del encoded[:]
-    check(make(embeddings_cache=store, dimensions=384), mini)
+    check_cached(make(embeddings_cache=store, dimensions=384), mini)
     assert encoded == []
 
 
 def test_other_settings_have_vectors_of_their_own(make: Make, mini: Encoder, native: Path, tmp_path: Path) -> None:
     store = SimpleKVStore()
-    check(make(embeddings_cache=store), mini)
-    check(make(embeddings_cache=store, dimensions=64), mini, dimensions=64)
+    check_cached(make(embeddings_cache=store), mini)
+    check_cached(make(embeddings_cache=store, dimensions=64), mini, dimensions=64)
     other = make(embeddings_cache=store, document_task=None, query_task=None)
     assert_equal(other.get_text_embedding(TEXTS[0]), mini.encode(TEXTS[0], task=None))
     assert values(store) == 2 * (len(TEXTS) + 1) + 1
@@ -101,7 +72,7 @@ def test_other_settings_have_vectors_of_their_own(make: Make, mini: Encoder, nat
 def test_a_cache_that_comes_later_is_keyed_too(make: Make, mini: Encoder) -> None:
     embedding = make()
     embedding.embeddings_cache = SimpleKVStore()
-    check(embedding, mini)
+    check_cached(embedding, mini)
 
 
 def test_the_model_is_not_loaded_in_the_event_loop(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
