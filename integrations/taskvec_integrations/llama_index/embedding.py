@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
+from threading import Event
 from typing import Any, Self, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
@@ -14,14 +15,14 @@ from llama_index.core.utils import get_tqdm_iterable
 from taskvec import EncodeOptions
 from taskvec_integrations.llama_index.cache import KeyedStore, Operation, keyed
 from taskvec_integrations.llama_index.events import announced
-from taskvec_integrations.llama_index.settings import LOADING, OF_THIS_PROCESS, Settings
+from taskvec_integrations.llama_index.settings import LOADING, OF_THIS_PROCESS, EmbeddingSettings
 from taskvec_integrations.llama_index.sources import Batch, Source, batches, read_sources
 from taskvec_integrations.options import EmbedSettings, LazyEncoder
 
 log = logging.getLogger("taskvec")
 
 
-class TaskvecEmbedding(Settings):
+class TaskvecEmbedding(EmbeddingSettings):
     """jina-embeddings-v3 on your own hardware as LlamaIndex's `embed_model`: passages are stored, queries ask.
 
     model_name: a hub id, a local folder or "mini"; loaded when it is first needed, once per process for equal settings.
@@ -33,13 +34,14 @@ class TaskvecEmbedding(Settings):
     transformation, `transformations=[splitter, embedding]`, in an IngestionPipeline or an index: nodes are grouped by
     `ref_doc_id`, those without one are embedded alone, those with an embedding keep it. Metadata that the nodes of a document
     share is context for all and part of no vector. The same object is the index's `embed_model`, too: it embeds the queries,
-    and of the nodes only those without an embedding.
+    and of the nodes only those without an embedding. A pipeline with `num_workers` divides what it is given among processes: give
+    it documents, not their nodes.
 
     Unknown settings and unknown tasks are a ValidationError, dimensions beyond the model's a ValueError when it is used.
     """
 
     _lazy: LazyEncoder = PrivateAttr()
-    _warned: bool = PrivateAttr(default=False)
+    _warned: Event = PrivateAttr(default_factory=Event)
 
     @classmethod
     def class_name(cls) -> str:
@@ -146,8 +148,8 @@ class TaskvecEmbedding(Settings):
 
     def _warn_of_texts_alone(self) -> None:
         """Say it once where late chunking was asked for and cannot be: an index or a splitter sends texts without documents."""
-        if self.late_chunking and not self._warned:
-            self._warned = True
+        if self.late_chunking and not self._warned.is_set():
+            self._warned.set()
             log.warning(
                 "taskvec: late_chunking takes the documents, and here came texts alone, which were embedded each on its own: "
                 "put the embedding into transformations=[splitter, embedding], and give a semantic splitter one without it"
@@ -160,5 +162,5 @@ class TaskvecEmbedding(Settings):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["__dict__"])  # type: ignore[misc]
 
-    def __deepcopy__(self, memo: object) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()  # settings are values, and an encoder counts a copy as one more holder, whom nobody would close

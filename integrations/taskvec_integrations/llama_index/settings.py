@@ -30,10 +30,11 @@ OF_THIS_PROCESS = ("callback_manager", "embeddings_cache", "encoder", "rate_limi
 """Fields that no pickle holds: they listen, remember, compute and wait in one process, or are secret."""
 
 
-class Settings(BaseEmbedding):
+class EmbeddingSettings(BaseEmbedding):
     """What a TaskvecEmbedding is told; those that say which model it is cannot be changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # the token could be in there
+    # Errors do not show what was given, which could be the token.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
 
     model_name: str = Field(
         default=DEFAULT_MODEL, frozen=True, description='A hub id, a local folder, or "mini", the small English model.'

@@ -149,7 +149,9 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pyt
         (lambda make: make().get_text_embedding(None), TypeError, "text 0 is NoneType, a str was expected"),
         (lambda make: make().get_text_embedding_batch(["a", 3]), TypeError, "text 1 is int, a str was expected"),
         (lambda make: setattr(make(), "model_name", "other"), ValueError, "model_name\n  Field is frozen"),
-        (lambda make: setattr(make(), "dimension", 3), ValueError, "no field"),
+        (lambda make: setattr(make(), "dimension", 3), ValueError, "no attribute 'dimension'"),
+        (lambda make: setattr(make(), "late_chunking", "no"), ValueError, "late_chunking\n  Input should be a valid boolean"),
+        (lambda make: setattr(make(), "query_task", "question"), ValueError, "unknown task 'question'"),
         (lambda make: TaskvecEmbedding(model_name="./nowhere").get_query_embedding("a"), FileNotFoundError, "no model folder"),
     ],
 )
@@ -202,6 +204,7 @@ def test_threads_that_come_first_together_count_as_one_holder(make: Make) -> Non
 
 def test_an_encoder_that_is_loaded_already(mini: Encoder) -> None:
     embedding = TaskvecEmbedding(encoder=mini)
+    embedding.dimensions, embedding.dimensions = 32, None  # settings are checked again
     check_tasks(embedding, mini)
     assert embedding._lazy.get() is mini
     assert (embedding.model_name, embedding.dtype, embedding.device) == ("mini", "float32", "cpu")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from llama_index.core.node_parser import (
     SentenceSplitter,
     SentenceWindowNodeParser,
     TokenTextSplitter,
+    get_leaf_nodes,
 )
 from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode, TransformComponent
 from llama_index.core.storage.kvstore import SimpleKVStore
@@ -205,6 +207,16 @@ def test_every_splitter_gives_the_vectors_of_the_whole_text(name: str, late: Tas
     assert [MARKDOWN[first:stop] for first, stop in spans] == texts_of(nodes)
     (expected,) = mini.encode_spans([MARKDOWN], [spans])
     assert_equal(embeddings(nodes), expected)
+
+
+def test_the_leaves_of_a_hierarchy_are_stitched_without_their_parents(late: TaskvecEmbedding, mini: Encoder) -> None:
+    leaves = get_leaf_nodes(hierarchical(late)([Document(text=MARKDOWN)]))
+    assert [leaf.start_char_idx for leaf in leaves].count(0) > 1  # each counts from the start of its parent
+    places = iter(re.finditer("|".join(re.escape(text) for text in texts_of(leaves)), MARKDOWN))
+    spans = [next(places).span() for _ in leaves]
+    assert [MARKDOWN[start:stop] for start, stop in spans] == texts_of(leaves)
+    (expected,) = mini.encode_spans([MARKDOWN], [spans])
+    assert_equal(embeddings(late(leaves)), expected)
 
 
 def test_a_splitter_after_another_one_is_stitched_by_section(late: TaskvecEmbedding, mini: Encoder) -> None:
