@@ -122,7 +122,9 @@ def test_a_node_without_text_is_no_chunk(late: TaskvecEmbedding, mini: Encoder) 
     assert_equal(embeddings(late(nodes)), [expected[0], mini.encode_documents(""), expected[1]])
 
 
-def test_nodes_that_have_an_embedding_keep_it(late: TaskvecEmbedding, mini: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_nodes_that_have_an_embedding_keep_it(make: Make, mini: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    heard = Callbacks()
+    late = make(late_chunking=True, callback_manager=CallbackManager([heard]))
     nodes = Pieces()(articles())
     nodes[1].embedding = [1.0, 2.0]
     for node in nodes[3:6]:
@@ -134,6 +136,7 @@ def test_nodes_that_have_an_embedding_keep_it(late: TaskvecEmbedding, mini: Enco
     assert embeddings(nodes[3:6]) == [[3.0]] * 3
     assert_equal(embeddings([nodes[0], *nodes[6:]]), [expected[0], *expected[6:]])
     assert "4 nodes keep the embedding" in caplog.text
+    assert heard.embedded[0][0] == texts_of(nodes[:3] + nodes[6:])  # the document that has them all was not encoded
 
 
 def test_metadata_of_the_document_is_context_and_in_no_vector(late: TaskvecEmbedding, mini: Encoder) -> None:
