@@ -10,18 +10,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "rich", "taskvec"}
+VENDORS = {
+    "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
+    "milvus": {"grpc", "ml_dtypes", "numpy", "pymilvus"},
+    "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
+}
+"""What the modules of each vendor import beside taskvec and what all adapters share."""
 
 
-def imports(path: Path) -> set[str]:
-    """The top-level packages a file imports, anywhere in it."""
+def modules(path: Path) -> set[str]:
+    """The modules a file imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            names.add((node.module or "").partition(".")[0])
-    return names - set(sys.stdlib_module_names)
+            names.add(node.module or "")
+    return names
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages a file imports, anywhere in it, without Python's own."""
+    return {name.partition(".")[0] for name in modules(path)} - set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
@@ -35,6 +46,14 @@ def test_core_imports_its_few_dependencies_only(path: Path) -> None:
 def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
     if path.name not in ("cli.py", "demo.py"):  # the fronts
         assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_adapters_import_their_own_vendor_and_never_each_other(vendor: str) -> None:
+    for path in (ROOT / "integrations" / "taskvec_integrations" / vendor).rglob("*.py"):
+        assert imports(path) <= VENDORS[vendor] | {"taskvec", "taskvec_integrations"}, path
+        others = {f"taskvec_integrations.{other}" for other in VENDORS if other != vendor}
+        assert not [name for name in modules(path) if name.startswith(tuple(others))], path
 
 
 @pytest.mark.parametrize("folder", ["core", "integrations"])

@@ -53,3 +53,15 @@ def test_an_encoder_that_was_passed_in_is_left_open_and_pickles_carry_no_weights
 def test_what_is_no_encoder_is_refused() -> None:
     with pytest.raises(TypeError, match="encoder is 3: an Encoder or the name of a model"):
         LazyEncoder(3)  # type: ignore[arg-type]
+
+
+def test_other_arguments_reach_the_model_and_the_token_no_pickle() -> None:
+    lazy = LazyEncoder("mini", {"dtype": "bfloat16", "device": "cpu", "token": "hf_secret"})
+    assert "hf_secret" not in repr(lazy)
+    assert str(lazy.get().dtype) == "torch.bfloat16"
+    assert b"hf_secret" not in pickle.dumps(lazy)
+    again = pickle.loads(pickle.dumps(lazy))
+    assert again.arguments == {"dtype": "bfloat16", "device": "cpu"}
+    assert again.get() is lazy.get()
+    again.close()
+    lazy.close()
