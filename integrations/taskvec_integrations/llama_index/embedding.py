@@ -32,7 +32,7 @@ class TaskvecEmbedding(EmbeddingSettings):
 
     late_chunking: the chunks of a document share its context. That takes the documents, so use the embedding as a
     transformation, `transformations=[splitter, embedding]`, in an IngestionPipeline or an index: nodes are grouped by
-    `ref_doc_id`, those without one are embedded alone, those with an embedding keep it. Metadata that the nodes of a document
+    `ref_doc_id`, those without one are embedded alone. Metadata that the nodes of a document
     share is context for all and part of no vector. The same object is the index's `embed_model`, too: it embeds the queries,
     and of the nodes only those without an embedding. A pipeline with `num_workers` divides what it is given among processes: give
     it documents, not their nodes.

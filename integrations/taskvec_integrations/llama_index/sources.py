@@ -32,10 +32,7 @@ def read_sources(nodes: Iterable[BaseNode]) -> list[Source]:
     for node in nodes:
         key = node.ref_doc_id if node.ref_doc_id and _text(node) else id(node)
         groups.setdefault(key, []).append(node)
-    waiting = {key: group for key, group in groups.items() if any(node.embedding is None for node in group)}
-    sources = [_alone(group) if isinstance(key, int) else _document(group) for key, group in waiting.items()]
-    if done := sum(node.embedding is not None for group in groups.values() for node in group):
-        log.warning("taskvec: %d nodes keep the embedding that they came with; set it to None to have another", done)
+    sources = [_alone(group) if isinstance(key, int) else _document(group) for key, group in groups.items()]
     if stale := [source for source in sources if not source.fits]:
         log.warning(
             "taskvec: in %d of %d documents (first: %s) start_char_idx and end_char_idx do not fit the nodes' texts, which were "
@@ -62,12 +59,11 @@ class Batch:
         return [source.text[start:stop] for source in self.sources for start, stop in source.spans]
 
     def keep(self, vectors: Sequence[Vectors]) -> list[list[float]]:
-        """Give nodes without an embedding theirs, from (n_spans, dimensions) for each document; all of them in a list."""
+        """Give nodes their embeddings, from (n_spans, dimensions) for each document; all of them in a list."""
         embeddings: list[list[float]] = [row for rows in vectors for row in rows.tolist()]
         nodes = [node for source in self.sources for node in source.nodes]
         for node, embedding in zip(nodes, embeddings, strict=True):
-            if node.embedding is None:
-                node.embedding = embedding
+            node.embedding = embedding
         return embeddings
 
 

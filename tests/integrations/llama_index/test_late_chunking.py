@@ -122,21 +122,11 @@ def test_a_node_without_text_is_no_chunk(late: TaskvecEmbedding, mini: Encoder) 
     assert_equal(embeddings(late(nodes)), [expected[0], mini.encode_documents(""), expected[1]])
 
 
-def test_nodes_that_have_an_embedding_keep_it(make: Make, mini: Encoder, caplog: pytest.LogCaptureFixture) -> None:
-    heard = Callbacks()
-    late = make(late_chunking=True, callback_manager=CallbackManager([heard]))
+def test_other_settings_replace_embeddings(make: Make, mini: Encoder) -> None:
     nodes = Pieces()(articles())
-    nodes[1].embedding = [1.0, 2.0]
-    for node in nodes[3:6]:
-        node.embedding = [3.0]
-    with caplog.at_level(logging.WARNING, "taskvec"):
-        late(nodes)
-    expected = late_vectors(mini, nodes)
-    assert nodes[1].embedding == [1.0, 2.0]
-    assert embeddings(nodes[3:6]) == [[3.0]] * 3
-    assert_equal(embeddings([nodes[0], *nodes[6:]]), [expected[0], *expected[6:]])
-    assert "4 nodes keep the embedding" in caplog.text
-    assert heard.embedded[0][0] == texts_of(nodes[:3] + nodes[6:])  # the document that has them all was not encoded
+    for dimensions in (16, 32):
+        make(late_chunking=True, dimensions=dimensions)(nodes)
+        assert_equal(embeddings(nodes), late_vectors(mini, nodes, dimensions=dimensions))
 
 
 def test_metadata_of_the_document_is_context_and_in_no_vector(late: TaskvecEmbedding, mini: Encoder) -> None:
