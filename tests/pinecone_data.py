@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pinecone_filters import Metadata, Rejected, matches
+from pinecone_filters import Metadata, RejectedError, matches
 
 MAX_ITEMS = 1000
 MAX_METADATA = 40 * 1024
@@ -56,12 +56,12 @@ class Data:
 
     def upsert(self, namespace: str, records: list[Record]) -> None:
         if len(records) > MAX_ITEMS:
-            raise Rejected(400, f"The number of vectors {len(records)} exceeds the maximum of {MAX_ITEMS} per request")
+            raise RejectedError(400, f"The number of vectors {len(records)} exceeds the maximum of {MAX_ITEMS} per request")
         self.write(lambda: self.namespaces.setdefault(namespace or DEFAULT, {}).update({item.id: item for item in records}))
 
     def delete(self, namespace: str, chosen: Callable[[Record], bool]) -> None:
         if (namespace or DEFAULT) not in self.namespaces and not self._pending:
-            raise Rejected(404, "Namespace not found")
+            raise RejectedError(404, "Namespace not found")
 
         def remove() -> None:
             held = self.records(namespace)
@@ -75,7 +75,8 @@ class Data:
     def best(self, namespace: str, query: np.ndarray, top_k: int, filter: Metadata | None, name: str | None) -> list[Any]:
         """(record, score) of the nearest, by `values` or by the dense field `name`."""
         if not 1 <= top_k <= MAX_TOP_K:
-            raise Rejected(400, f"top_k must be between 1 and {MAX_TOP_K}, got {top_k}")
+            raise RejectedError(400, f"top_k must be between 1 and {MAX_TOP_K}, got {top_k}")
+        matches(filter, {})  # a bad one is refused even where nothing is stored
         found = [record for record in self.records(namespace).values() if matches(filter, record.fields)]
         vectors = [(record, record.values if name is None else record.fields.get(name)) for record in found]
         scored = [(record, self.score(query, vector)) for record, vector in vectors if vector is not None]
@@ -92,17 +93,17 @@ class Data:
         """A float32 array of numbers from the wire, of the index's dimension and not all zero."""
         vector, wanted = np.asarray(values, np.float32), dimension or self.dimension
         if vector.size != wanted:
-            raise Rejected(400, f"Vector dimension {vector.size} does not match the dimension of the index {wanted}")
+            raise RejectedError(400, f"Vector dimension {vector.size} does not match the dimension of the index {wanted}")
         if not vector.any():
-            raise Rejected(400, "Dense vectors must contain at least one non-zero value")
+            raise RejectedError(400, "Dense vectors must contain at least one non-zero value")
         return vector
 
 
 def check_id(id: str) -> str:
     if not 1 <= len(id) <= MAX_ID:
-        raise Rejected(400, f"Vector ID length {len(id)} is not between 1 and {MAX_ID}")
+        raise RejectedError(400, f"Vector ID length {len(id)} is not between 1 and {MAX_ID}")
     if not id.isascii() or "\0" in id:
-        raise Rejected(400, f"Vector ID must be ASCII, but got {id!r}")
+        raise RejectedError(400, f"Vector ID must be ASCII, but got {id!r}")
     return id
 
 
@@ -110,10 +111,10 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Flat metadata of strings, numbers, booleans and lists of strings, at most 40 KB; numbers come back as floats."""
     size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_METADATA:
-        raise Rejected(400, f"Metadata size is {size} bytes, which exceeds the limit of {MAX_METADATA} bytes per vector")
+        raise RejectedError(400, f"Metadata size is {size} bytes, which exceeds the limit of {MAX_METADATA} bytes per vector")
     for name, value in metadata.items():
         strings = isinstance(value, list) and all(isinstance(item, str) for item in value)
         if not strings and not isinstance(value, str | int | float | bool):
             said = f"got '{json.dumps(value)}' for field '{name}'"
-            raise Rejected(400, f"Metadata value must be a string, number, boolean or list of strings, {said}")
+            raise RejectedError(400, f"Metadata value must be a string, number, boolean or list of strings, {said}")
     return {name: float(value) if type(value) is int else value for name, value in metadata.items()}

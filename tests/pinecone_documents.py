@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pinecone_data import Data, Record, check_id
-from pinecone_filters import Rejected, matches
+from pinecone_filters import RejectedError, matches
 from pinecone_operations import PAGE, VECTORS, Body, Operation, _delete, _page, _sorted
 
 USAGE = {"read_units": 1}
@@ -30,10 +30,10 @@ def _upsert(data: Documents, namespace: str, body: Body) -> Body:
         id = check_id(document["_id"])
         fields = {name: data.vector(value, dense[name]) if name in dense else value for name, value in document.items()}
         if any(value is None for value in fields.values()):
-            raise Rejected(400, f"document {id!r} has a null field")
+            raise RejectedError(400, f"document {id!r} has a null field")
         records.append(Record(id, None, {name: value for name, value in fields.items() if name != "_id"}))
     if len({record.id for record in records}) < len(records):
-        raise Rejected(400, "document IDs must be unique within a request")
+        raise RejectedError(400, "document IDs must be unique within a request")
     data.upsert(namespace, records)
     return {"upserted_count": len(records)}
 
@@ -48,9 +48,9 @@ def _search(data: Documents, namespace: str, body: Body) -> Body:
     clause = body["score_by"][0]
     dense = data.dense()
     if clause["type"] != "dense_vector" or len(body["score_by"]) > 1:
-        raise Rejected(400, f"the emulator scores by one dense_vector, not by {clause['type']}")
+        raise RejectedError(400, f"the emulator scores by one dense_vector, not by {clause['type']}")
     if clause["field"] not in dense:
-        raise Rejected(400, f"Field {clause['field']!r} is not a dense_vector field of the schema")
+        raise RejectedError(400, f"Field {clause['field']!r} is not a dense_vector field of the schema")
     vector = data.vector(clause["values"], dense[clause["field"]])
     found = data.best(namespace, vector, body["top_k"], body.get("filter"), clause["field"])
     hits = [{**_as_json(record, body.get("include_fields")), "_score": score} for record, score in found]
@@ -59,7 +59,7 @@ def _search(data: Documents, namespace: str, body: Body) -> Body:
 
 def _fetch(data: Documents, namespace: str, body: Body) -> Body:
     if bool(body.get("ids")) == bool(body.get("filter")):
-        raise Rejected(400, "Exactly one of ids and filter must be provided")
+        raise RejectedError(400, "Exactly one of ids and filter must be provided")
     ids, filter = body.get("ids"), body.get("filter")
     found = [record for record in _sorted(data, namespace) if (record.id in ids if ids else matches(filter, record.fields))]
     page, more = _page(found, body.get("pagination_token"), body.get("limit", PAGE))

@@ -20,7 +20,7 @@ from loopback import JsonHandler, LoopbackServer, serving
 from pinecone_bodies import BODIES, problems
 from pinecone_data import Data, Record
 from pinecone_documents import DOCUMENTS, Documents
-from pinecone_filters import Rejected
+from pinecone_filters import RejectedError
 from pinecone_operations import VECTORS
 
 KEY = "a-key-for-tests"
@@ -179,35 +179,35 @@ class _Handler(JsonHandler):
             self._check_body(operation, body)
             self.server.data.show()
             return 200, self._perform(operation, namespace or body_namespace(body), body), body
-        except Rejected as error:
+        except RejectedError as error:
             return error.status, _error(error.status, str(error)), body
 
     def _check_headers(self, size: int) -> None:
         if self.headers.get("api-key") != KEY:
-            raise Rejected(401, "Invalid API Key")
+            raise RejectedError(401, "Invalid API Key")
         version = self.headers.get("x-pinecone-api-version")
         if version not in API_VERSIONS:
             self.server.broken.append(f"{self.path}: X-Pinecone-Api-Version is {version!r}")
         if size > MAX_BODY:
-            raise Rejected(413, f"Request size {size} exceeds the maximum supported size of 2MB")
+            raise RejectedError(413, f"Request size {size} exceeds the maximum supported size of 2MB")
         if len(self.path) > MAX_URL:
-            raise Rejected(414, "Request-URI Too Large")
+            raise RejectedError(414, "Request-URI Too Large")
 
     def _check_body(self, operation: str, body: Any) -> None:
         """A body that the documentation does not allow is remembered, and refused."""
         lines = body if operation == "records/upsert" else [body]
         if operation in BODIES and (wrong := [said for line in lines for said in problems(BODIES[operation], line, operation)]):
             self.server.broken += wrong
-            raise Rejected(400, "; ".join(wrong)[:500])
+            raise RejectedError(400, "; ".join(wrong)[:500])
 
     def _perform(self, operation: str, namespace: str, body: Any) -> Any:
         if operation.startswith("indexes/"):
             if namespace != INDEX:
-                raise Rejected(404, f"Resource {namespace} not found")
+                raise RejectedError(404, f"Resource {namespace} not found")
             self.server.tags.update(body.get("tags", {}))
             return self.server.describe(self.headers["x-pinecone-api-version"])
         if operation not in self.server.operations:
-            raise Rejected(404 if " " in operation else 400, f"{operation} is not supported by this index")
+            raise RejectedError(404 if " " in operation else 400, f"{operation} is not supported by this index")
         return self.server.operations[operation](self.server.data, namespace, body)
 
     def _reset(self) -> None:
@@ -226,7 +226,7 @@ def _parse(operation: str, raw: bytes) -> Any:
     try:
         return [json.loads(line) for line in raw.splitlines()] if operation == "records/upsert" else json.loads(raw or b"{}")
     except ValueError as error:
-        raise Rejected(400, f"not JSON: {error}") from None
+        raise RejectedError(400, f"not JSON: {error}") from None
 
 
 def _error(status: int, message: str) -> dict[str, Any]:

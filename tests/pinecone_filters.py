@@ -8,7 +8,7 @@ from typing import Any
 Metadata = Mapping[str, Any]
 
 
-class Rejected(Exception):
+class RejectedError(Exception):
     """The server answers with a status and this message."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -46,25 +46,25 @@ JOINS = {"$and": all, "$or": any}
 
 
 def matches(filter: Metadata | None, metadata: Metadata) -> bool:
-    """Whether a vector's metadata passes; a filter that Pinecone refuses raises Rejected."""
-    return all([_condition(name, wanted, metadata) for name, wanted in (filter or {}).items()])
+    """Whether a vector's metadata passes; a filter that Pinecone refuses raises RejectedError."""
+    return all([_condition(name, wanted, metadata) for name, wanted in (filter or {}).items()])  # noqa: C419 every one is checked
 
 
 def _condition(name: str, wanted: Any, metadata: Metadata) -> bool:
     if name in JOINS:
         if not isinstance(wanted, list) or not wanted:
-            raise Rejected(400, f"{name} needs a list of conditions")
+            raise RejectedError(400, f"{name} needs a list of conditions")
         return JOINS[name]([matches(part, metadata) for part in wanted])
     if name.startswith("$"):
-        raise Rejected(400, f"{name} is not a valid field name")
+        raise RejectedError(400, f"{name} is not a valid field name")
     conditions = wanted if isinstance(wanted, dict) else {"$eq": wanted}
-    return all([_operator(key, value, metadata.get(name)) for key, value in conditions.items()])
+    return all([_operator(key, value, metadata.get(name)) for key, value in conditions.items()])  # noqa: C419 as above
 
 
 def _operator(key: str, wanted: Any, stored: Any) -> bool:
     if key not in OPERATORS:
-        raise Rejected(400, f"Invalid operator: {key}")
+        raise RejectedError(400, f"Invalid operator: {key}")
     kinds, holds = OPERATORS[key]
     if not isinstance(wanted, kinds):
-        raise Rejected(400, f"the {key} operator must be followed by {kinds}, got {wanted!r}")
+        raise RejectedError(400, f"the {key} operator must be followed by {kinds}, got {wanted!r}")
     return holds(stored, wanted)

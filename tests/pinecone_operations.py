@@ -1,4 +1,4 @@
-"""The operations of an emulated Pinecone: from a checked body to an answer, in the shapes of the API reference. Nothing of HTTP."""
+"""The operations of an emulated Pinecone: from a checked body to an answer in the shapes of the API reference."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pinecone_data import MAX_ITEMS, Data, Record, check_id, check_metadata
-from pinecone_filters import Rejected, matches
+from pinecone_filters import RejectedError, matches
 
 Body = dict[str, Any]
 Operation = Callable[[Data, str, Any], Any]
@@ -19,13 +19,8 @@ USAGE = {"readUnits": 1}
 def _upsert(data: Data, namespace: str, body: Body) -> Body:
     records = []
     for vector in body["vectors"]:
-        check_id(vector["id"])
-        try:
-            values = data.vector(vector.get("values", []))
-            fields = check_metadata(vector.get("metadata", {}))
-        except Rejected as error:
-            raise Rejected(error.status, str(error)) from None
-        records.append(Record(vector["id"], values, fields))
+        fields = check_metadata(vector.get("metadata", {}))
+        records.append(Record(check_id(vector["id"]), data.vector(vector.get("values", [])), fields))
     data.upsert(namespace, records)
     return {"upsertedCount": len(records)}
 
@@ -41,7 +36,7 @@ def _as_json(record: Record, values: bool = True, metadata: bool = True) -> Body
 
 def _fetch(data: Data, namespace: str, query: Body) -> Body:
     if len(query["ids"]) > MAX_ITEMS:
-        raise Rejected(400, f"The number of ids {len(query['ids'])} exceeds the maximum of {MAX_ITEMS}")
+        raise RejectedError(400, f"The number of ids {len(query['ids'])} exceeds the maximum of {MAX_ITEMS}")
     held = data.records(namespace)
     found = {id: _as_json(held[id]) for id in query["ids"] if check_id(id) in held}
     return {"vectors": found, "namespace": namespace, "usage": USAGE}
@@ -49,7 +44,7 @@ def _fetch(data: Data, namespace: str, query: Body) -> Body:
 
 def _fetch_by_metadata(data: Data, namespace: str, body: Body) -> Body:
     if not body["filter"]:
-        raise Rejected(400, "Empty filter provided for fetch by metadata request")
+        raise RejectedError(400, "Empty filter provided for fetch by metadata request")
     found = [record for record in _sorted(data, namespace) if matches(body["filter"], record.fields)]
     page, more = _page(found, body.get("paginationToken"), body.get("limit", PAGE))
     return {"vectors": {record.id: _as_json(record) for record in page}, "namespace": namespace, "usage": USAGE, **more}
@@ -69,7 +64,7 @@ def _page(items: list[Any], token: str | None, limit: int) -> tuple[list[Any], B
 def _list(data: Data, namespace: str, query: Body) -> Body:
     limit = int(query.get("limit", PAGE))
     if not 1 <= limit <= PAGE:
-        raise Rejected(400, f"limit must be between 1 and {PAGE}, got {limit}")
+        raise RejectedError(400, f"limit must be between 1 and {PAGE}, got {limit}")
     ids = [{"id": record.id} for record in _sorted(data, namespace) if record.id.startswith(query.get("prefix", ""))]
     page, more = _page(ids, query.get("paginationToken"), limit)
     return {"vectors": page, "namespace": namespace, "usage": USAGE, **more}
@@ -77,7 +72,7 @@ def _list(data: Data, namespace: str, query: Body) -> Body:
 
 def _update(data: Data, namespace: str, body: Body) -> Body:
     if ("id" in body) == ("filter" in body):
-        raise Rejected(400, "Exactly one of id or filter must be provided")
+        raise RejectedError(400, "Exactly one of id or filter must be provided")
     values = data.vector(body["values"]) if "values" in body else None
     changes = check_metadata(body.get("setMetadata", {}))
     held = data.records(namespace)
@@ -98,19 +93,19 @@ def _update(data: Data, namespace: str, body: Body) -> Body:
 def _delete(data: Data, namespace: str, body: Body) -> Body:
     ids, filter, everything = body.get("ids"), body.get("filter"), body.get("deleteAll") or body.get("delete_all")
     if sum(map(bool, (ids, filter, everything))) != 1:
-        raise Rejected(400, "Exactly one of ids, deleteAll and filter must be provided")
+        raise RejectedError(400, "Exactly one of ids, deleteAll and filter must be provided")
     if len(ids or []) > MAX_ITEMS:
-        raise Rejected(400, f"The number of ids {len(ids)} exceeds the maximum of {MAX_ITEMS}")
+        raise RejectedError(400, f"The number of ids {len(ids)} exceeds the maximum of {MAX_ITEMS}")
     matches(filter, {})  # a bad one is refused at once
     chosen = set(ids or [])
-    data.delete(namespace, lambda record: everything or record.id in chosen or bool(filter) and matches(filter, record.fields))
+    data.delete(namespace, lambda record: everything or record.id in chosen or (bool(filter) and matches(filter, record.fields)))
     return {}
 
 
 def _query_vector(data: Data, namespace: str, vector: Any, id: str | None) -> np.ndarray | None:
     """The vector to search with; None where an id is not stored."""
     if (vector is None) == (id is None):
-        raise Rejected(400, "Exactly one of vector and id must be provided")
+        raise RejectedError(400, "Exactly one of vector and id must be provided")
     if vector is not None:
         return data.vector(vector)
     held = data.records(namespace)
@@ -129,7 +124,7 @@ def _search(data: Data, namespace: str, body: Body) -> Body:
     """Search records: by a vector or an id on any index, by text on those with integrated embedding only, which this is not."""
     query, fields, rerank = body["query"], body.get("fields"), body.get("rerank")
     if "inputs" in query:
-        raise Rejected(400, "Integrated inference is not configured for this index")
+        raise RejectedError(400, "Integrated inference is not configured for this index")
     vector = _query_vector(data, namespace, query.get("vector", {}).get("values"), query.get("id"))
     found = [] if vector is None else data.best(namespace, vector, query["top_k"], query.get("filter"), None)
     wanted = None if fields in (None, ["*"]) else set(fields)
@@ -146,10 +141,10 @@ def _search(data: Data, namespace: str, body: Body) -> Body:
 def _rerank(hits: list[Body], rerank: Body) -> list[Body]:
     """By how many words of the query a hit's text holds."""
     if "query" not in rerank:
-        raise Rejected(400, "rerank needs a query where the search has no text")
+        raise RejectedError(400, "rerank needs a query where the search has no text")
     field, words = rerank["rank_fields"][0], set(rerank["query"].lower().split())
     if any(field not in hit["fields"] for hit in hits):
-        raise Rejected(400, f"rank field {field!r} is not in the fields of every hit")
+        raise RejectedError(400, f"rank field {field!r} is not in the fields of every hit")
     scored = [{**hit, "_score": len(words & set(hit["fields"][field].lower().split())) / len(words)} for hit in hits]
     return sorted(scored, key=lambda hit: hit["_score"], reverse=True)[: rerank.get("top_n", len(hits))]
 
@@ -171,7 +166,7 @@ def _stats(data: Data, namespace: str, body: Body) -> Body:
 
 def _describe_namespace(data: Data, namespace: str, query: Body) -> Body:
     if namespace not in data.namespaces:
-        raise Rejected(404, "Namespace not found")
+        raise RejectedError(404, "Namespace not found")
     return {"name": namespace, "record_count": len(data.namespaces[namespace])}
 
 
@@ -188,7 +183,7 @@ def _delete_namespace(data: Data, namespace: str, query: Body) -> Body:
 
 
 def _no_inference(data: Data, namespace: str, body: Any) -> Body:
-    raise Rejected(400, "Integrated inference is not configured for this index")
+    raise RejectedError(400, "Integrated inference is not configured for this index")
 
 
 VECTORS: Mapping[str, Operation] = {
