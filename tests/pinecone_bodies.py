@@ -3,7 +3,7 @@
 https://docs.pinecone.io/reference/api/2026-07/data-plane (and 2025-04, 2025-10 for what older SDKs send).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -122,6 +122,9 @@ BODIES: Mapping[str, Shape] = {
     "documents/fetch": Shape(
         optional={"ids": [str], "filter": OBJECT, "include_fields": [str], "pagination_token": str, "limit": whole}
     ),
+    "documents/update": Shape(
+        optional={"documents": [DOCUMENT], "filter": OBJECT, "set_fields": OBJECT, "remove_fields": [str]}
+    ),
     "documents/delete": Shape(optional={"ids": [str], "filter": OBJECT, "delete_all": bool}),
     "documents/list": Shape(optional={"prefix": str, "limit": whole, "pagination_token": str}),
     "indexes/configure": Shape(
@@ -132,5 +135,3 @@ BODIES: Mapping[str, Shape] = {
     "namespaces/list": Shape(optional={"limit": str, "paginationToken": str, "prefix": str}),  # the query string
 }
 """The body of each operation, or its query string where it has no body."""
-
-Check = Callable[[Any], "str | None"]

@@ -41,6 +41,11 @@ class Data:
     namespaces: dict[str, dict[str, Record]] = field(default_factory=dict)
     _pending: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
 
+    @property
+    def vector_kind(self) -> dict[str, Any]:
+        """What statistics tell of the vectors of an index that has one of each record."""
+        return {"dimension": self.dimension, "metric": self.metric, "vectorType": "dense"}
+
     def write(self, operation: Callable[[], None]) -> None:
         self._pending.append((time.monotonic() + self.delay, operation))
         self.show()

@@ -17,6 +17,11 @@ class Documents(Data):
 
     schema: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def vector_kind(self) -> dict[str, Any]:
+        """Nothing: every field has its own."""
+        return {}
+
     def dense(self) -> dict[str, int]:
         """The dense fields with their dimensions."""
         fields = self.schema["fields"].items()
@@ -67,6 +72,23 @@ def _fetch(data: Documents, namespace: str, body: Body) -> Body:
     return {"documents": shown, "namespace": namespace, "usage": USAGE, **more}
 
 
+def _update(data: Documents, namespace: str, body: Body) -> Body:
+    if "documents" not in body:
+        raise RejectedError(400, "the emulator updates by documents only")
+    held, dense = data.records(namespace), data.dense()
+
+    def change() -> None:
+        for document in body["documents"]:
+            if (record := held.get(document["_id"])) is not None:
+                new = {name: value for name, value in document.items() if not name.startswith("_")}
+                vectors = {name: data.vector(value, dense[name]) for name, value in new.items() if name in dense}
+                left = {name: value for name, value in record.fields.items() if name not in document.get("_remove_fields", ())}
+                record.fields = {**left, **new, **vectors}
+
+    data.write(change)
+    return {}
+
+
 def _list(data: Documents, namespace: str, body: Body) -> Body:
     ids = [{"_id": record.id} for record in _sorted(data, namespace) if record.id.startswith(body.get("prefix", ""))]
     page, more = _page(ids, body.get("pagination_token"), body.get("limit", PAGE))
@@ -80,6 +102,7 @@ DOCUMENTS: Mapping[str, Operation] = {
     "documents/search": _search,
     "documents/fetch": _fetch,
     "documents/delete": _delete,
+    "documents/update": _update,
     "documents/list": _list,
 }
 """What an index made with a schema answers."""

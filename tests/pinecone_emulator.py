@@ -35,7 +35,7 @@ ROUTES = [
         ("POST", r"/(describe_index_stats|query|vectors/(?:upsert|update|delete|fetch_by_metadata))", r"\1"),
         ("GET", r"/(vectors/(?:fetch|list))", r"\1"),
         ("POST", r"/(records)/namespaces/(?P<namespace>[^/]+)/(upsert|search)", r"\1/\3"),
-        ("POST", r"/namespaces/(?P<namespace>[^/]+)/(documents/(?:upsert|search|fetch|delete|list))", r"\2"),
+        ("POST", r"/namespaces/(?P<namespace>[^/]+)/(documents/(?:upsert|search|fetch|delete|update|list))", r"\2"),
         ("GET", r"/namespaces", "namespaces/list"),
         ("GET", r"/namespaces/(?P<namespace>[^/]+)", "namespaces/describe"),
         ("DELETE", r"/namespaces/(?P<namespace>[^/]+)", "namespaces/delete"),

@@ -154,14 +154,12 @@ def _stats(data: Data, namespace: str, body: Body) -> Body:
         name: sum(matches(body.get("filter"), record.fields) for record in held.values())
         for name, held in data.namespaces.items()
     }
-    return {
+    told = {
         "namespaces": {name: {"vectorCount": count} for name, count in counts.items()},
-        "dimension": data.dimension,
         "indexFullness": 0,
         "totalVectorCount": sum(counts.values()),
-        "metric": data.metric,
-        "vectorType": "dense",
     }
+    return {**told, **data.vector_kind}
 
 
 def _describe_namespace(data: Data, namespace: str, query: Body) -> Body:

@@ -22,6 +22,8 @@ def read(query: Any, **parts: Any) -> dict[str, Any]:
     sources = [name for name in SOURCES if read.get(name) is not None]
     if len(sources) != 1:
         raise ValueError(f"a search is by one of inputs, vector and id, this one has {' and '.join(sources) or 'none of them'}")
+    if not isinstance(vector := read.get("vector"), Mapping | None):
+        read["vector"] = {"values": [float(value) for value in vector]}  # SDK 7 to 9.0 take no list here, and none an array
     return read
 
 
