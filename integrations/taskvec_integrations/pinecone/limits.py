@@ -54,15 +54,15 @@ def _strings(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
-def batches(items: Iterable[T], most_bytes: int = MAX_BYTES, most: int = MAX_VECTORS) -> Iterator[list[T]]:
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
     """Items in order, as many together as one request takes by count and by the bytes that the SDK makes of them."""
     batch: list[T] = []
-    room = most_bytes - ENVELOPE
+    room = MAX_BYTES - ENVELOPE
     for item in items:
         size = sdk.json_size(item) + 2  # a comma and a space
-        if batch and (size > room or len(batch) == most):
+        if batch and (size > room or len(batch) == MAX_VECTORS):
             yield batch
-            batch, room = [], most_bytes - ENVELOPE
+            batch, room = [], MAX_BYTES - ENVELOPE
         batch.append(item)
         room -= size
     if batch:
