@@ -86,8 +86,13 @@ def faces(kind: str, url: str, **options: Any) -> Iterator[Face]:
             return runner.run(awaited()) if inspect.isawaitable(result) else result
 
         if kind == "sync":
-            yield Face(TaskvecIndex(sync_index(url), **options), run)
+            with TaskvecIndex(sync_index(url), **options) as index:
+                yield Face(index, run)
             return
         stack = AsyncExitStack()
-        yield Face(AsyncTaskvecIndex(run(async_index(url, stack)), **options), run)
-        run(stack.aclose())
+        index = AsyncTaskvecIndex(run(async_index(url, stack)), **options)
+        try:
+            yield Face(index, run)
+        finally:
+            run(index.close())
+            run(stack.aclose())

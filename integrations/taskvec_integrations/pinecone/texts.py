@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from taskvec import EncodeOptions
+from taskvec.inputs import check_text
 from taskvec.pooling import Vectors
 from taskvec_integrations.options import EmbedSettings, LazyEncoder
 from taskvec_integrations.pinecone import sdk
@@ -106,10 +107,7 @@ class Texts:
         return self._text(fields, self.text_field, where)
 
     def _text(self, fields: Fields, name: str, where: str) -> str:
-        text = fields[name]
-        if not isinstance(text, str):
-            raise TypeError(f"{where} has {type(text).__name__} in the field {name!r}: a str was expected")
-        return text
+        return check_text(fields[name], f"{where}, field {name!r}")
 
 
 def _record_id(record: Fields, where: str) -> str:

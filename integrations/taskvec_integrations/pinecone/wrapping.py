@@ -1,4 +1,4 @@
-"""What sync and async indexes share: their settings, the way to everything that is the SDK's own, and the checks around a write."""
+"""What sync and async indexes share: their settings, the way to all that is the SDK's own, and the checks around a write."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,12 +58,12 @@ class WithEncoder:
         self._fits = True
 
 
-def check_index(index: object, asynchronous: bool, wrapper: str) -> None:
+def check_index(index: object, is_async: bool, wrapper: str) -> None:
     """Anything but an index of the right kind is a TypeError that says what to do."""
     if not hasattr(index, "upsert"):
         fix = "await it first" if hasattr(index, "__await__") else "make one with pc.index(...), in SDK 7 and 8 pc.Index(...)"
         raise TypeError(f"index is {index!r}, an index of Pinecone's SDK was expected: {fix}")
-    if sdk.is_async(index) != asynchronous:
+    if sdk.is_async(index) != is_async:
         other = {"TaskvecIndex": "AsyncTaskvecIndex", "AsyncTaskvecIndex": "TaskvecIndex"}[wrapper]
         raise TypeError(f"{wrapper} was given {index!r}: use {other} for it")
 
@@ -75,6 +75,7 @@ def classic(namespace: str, timeout: float | None) -> dict[str, Any]:
 
 
 def check_count(response: Any, batch: list[dict[str, Any]]) -> None:
+    """An answer that counts fewer vectors than were sent is a RuntimeError."""
     if response.upserted_count != len(batch):
         raise RuntimeError(f"Pinecone says that it has upserted {response.upserted_count} of {len(batch)} vectors")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pinecone_emulator import PineconeServer, pinecone
-from pinecone_support import TEXTS, Face, async_index, records, sync_index
+from pinecone_support import TEXTS, Face, async_index, faces, records, sync_index
 from taskvec import Encoder
 from taskvec_integrations.pinecone import AsyncTaskvecIndex, TaskvecIndex
 
@@ -27,7 +27,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ([{"_id": "a" * 513, "text": "b"}], ValueError, "record 0 has an id of 513 characters, 'a+'...: Pinecone takes 1 to 512"),
     ([{"_id": "", "text": "b"}], ValueError, "has an id of 0 characters"),
     ([{"_id": "a", "body": "b"}], ValueError, "record 'a' has no field 'text' to embed, it has 'body': name .* text_field="),
-    ([{"_id": "a", "text": 3}], TypeError, "record 'a' has int in the field 'text': a str was expected"),
+    ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int, a str was expected"),
     ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores no nulls, leave"),
     (
         [{**GOOD, "at": {"x": 1}}],
@@ -69,8 +69,7 @@ def test_an_index_of_another_dimension_is_refused(mini: Encoder, method: str) ->
         "upsert_records": {"records": records()},
         "search": {"inputs": {"text": TEXTS[0]}, "top_k": 1},
     }[method]
-    with pinecone(256) as server:
-        index = TaskvecIndex(sync_index(server.url), mini)
+    with pinecone(256) as server, faces("sync", server.url, encoder=mini) as index:
         with pytest.raises(
             ValueError, match="has vectors of 256 numbers, mini makes 384: pass dimensions=256, or create an index"
         ):
@@ -88,6 +87,7 @@ def test_each_index_has_its_wrapper(server: PineconeServer, mini: Encoder) -> No
     async def wrap() -> None:
         async with AsyncExitStack() as stack:
             index = await async_index(server.url, stack)
+            stack.push_async_callback(index.close)
             with pytest.raises(TypeError, match=r"TaskvecIndex was given .*: use AsyncTaskvecIndex for it"):
                 TaskvecIndex(index, mini)
 
@@ -110,7 +110,7 @@ def test_an_index_that_was_not_awaited(mini: Encoder) -> None:
 def test_unknown_options_fail(server: PineconeServer, mini: Encoder) -> None:
     with pytest.raises(TypeError, match="txt_field"):
         TaskvecIndex(sync_index(server.url), mini, txt_field="a")  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="'search' is not"):
+    with pytest.raises(ValueError, match="unknown task 'search': use one of"):
         TaskvecIndex(sync_index(server.url), mini, query_task="search")
 
 

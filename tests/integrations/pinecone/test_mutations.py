@@ -131,9 +131,7 @@ def caller_changed(patch: Patch) -> None:
 
 
 def input_type_ignored(patch: Patch) -> None:
-    patch.setattr(
-        "taskvec_integrations.pinecone.parameters.OPERATIONS", {"passage": "document", "query": "document", None: "document"}
-    )
+    patch.setattr("taskvec_integrations.pinecone.parameters.OPERATIONS", dict.fromkeys(("passage", "query"), "document"))
 
 
 def dimension_ignored(patch: Patch) -> None:
