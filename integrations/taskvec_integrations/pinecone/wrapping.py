@@ -49,7 +49,7 @@ class WithEncoder:
 
     def _check_fits(self, stats: Any) -> None:
         """Vectors of another length than the index has are a ValueError that says what to do; it is looked at once."""
-        held, ours = stats["dimension"], self._texts.dimensions
+        held, ours = getattr(stats, "dimension", None), self._texts.dimensions
         if held is not None and held != ours:
             raise ValueError(
                 f"the index has vectors of {held} numbers, {self._texts.encoder.name} makes {ours}: "

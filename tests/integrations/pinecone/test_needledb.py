@@ -1,13 +1,15 @@
 """The classic path against needledb, a server with Pinecone's API that nobody here wrote; it searches by vectors only."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
-import httpx
 import numpy as np
 import pytest
 
@@ -33,13 +35,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _create(root: str) -> str:
-    settings = {"name": "docs", "dimension": WIDTH, "metric": "cosine"}
+    body = json.dumps({"name": "docs", "dimension": WIDTH, "metric": "cosine"}).encode()
+    headers = {"Api-Key": KEY, "Content-Type": "application/json"}
     deadline = time.monotonic() + 30
     while True:
         try:
-            httpx.post(f"{root}/indexes", json=settings, headers={"Api-Key": KEY}).raise_for_status()
+            urlopen(Request(f"{root}/indexes", body, headers)).close()
             return f"{root}/indexes/docs"
-        except httpx.ConnectError:
+        except URLError:
             assert time.monotonic() < deadline, "needledb did not start"
             time.sleep(0.05)
 
