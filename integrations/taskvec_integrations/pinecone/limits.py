@@ -6,6 +6,8 @@ https://docs.pinecone.io/reference/api/database-limits
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import orjson
+
 from taskvec_integrations.pinecone import sdk
 
 MAX_ID = 512
@@ -42,8 +44,9 @@ def check_metadata(metadata: Mapping[str, Any], where: str) -> None:
                 f"{where} has {type(value).__name__} in the field {name!r}: "
                 "Pinecone stores str, bool, int, float and lists of str, so convert or flatten it"
             )
-    if (size := sdk.json_size(dict(metadata))) > MAX_METADATA:
-        longest = max(metadata, key=lambda name: sdk.json_size(metadata[name]))
+    sizes = {name: len(orjson.dumps({name: value})) for name, value in metadata.items()}
+    if (size := sum(sizes.values())) > MAX_METADATA:
+        longest = max(sizes, key=sizes.__getitem__)
         raise ValueError(
             f"{where} has {size:,} bytes of metadata, Pinecone takes {MAX_METADATA:,}: shorten or leave out the field "
             f"{longest!r}, or split its text into several records"

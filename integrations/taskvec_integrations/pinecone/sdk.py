@@ -41,7 +41,9 @@ def search_arguments(search: Any, query: Mapping[str, Any], **others: Any) -> di
 
 def plain(value: Any) -> dict[str, Any]:
     """What a mapping or an object of the SDK holds."""
-    return dict(value if isinstance(value, Mapping) else value.to_dict() if hasattr(value, "to_dict") else value.as_dict())
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(value.to_dict() if hasattr(value, "to_dict") else value.as_dict())
 
 
 def embed_query(clause: Any) -> Any:

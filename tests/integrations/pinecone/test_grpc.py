@@ -1,4 +1,4 @@
-"""An index over gRPC: the same records and the same vectors, through the SDK's Rust channel (SDK 9 and 10)."""
+"""An index over gRPC: the same records and the same vectors, through the SDK's Rust channel (SDK 10)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +11,8 @@ from pinecone_support import QUESTION, TEXTS, VERSION, Client, records, values
 from taskvec import Encoder
 from taskvec_integrations.pinecone import TaskvecIndex
 
-if VERSION < 9:
-    pytest.skip("SDK 7 and 8 want TLS", allow_module_level=True)
+if VERSION < 10:
+    pytest.skip("before SDK 10 gRPC wants TLS", allow_module_level=True)
 
 from pinecone_grpc import also_grpc
 
