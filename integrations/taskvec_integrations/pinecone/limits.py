@@ -4,6 +4,7 @@ https://docs.pinecone.io/reference/api/database-limits
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 import orjson
@@ -36,15 +37,7 @@ def check_id(id: object, where: str) -> str:
 
 def check_metadata(metadata: Mapping[str, Any], where: str) -> None:
     """Metadata that Pinecone takes: flat, of strings, numbers, booleans and lists of strings, at most 40 KB."""
-    for name, value in metadata.items():
-        if value is None:
-            raise ValueError(f"{where} has None in the field {name!r}: Pinecone stores no nulls, leave the field out")
-        if type(value) not in SCALARS and not _strings(value):
-            raise TypeError(
-                f"{where} has {type(value).__name__} in the field {name!r}: "
-                "Pinecone stores str, bool, int, float and lists of str, so convert or flatten it"
-            )
-    sizes = {name: len(orjson.dumps({name: value})) for name, value in metadata.items()}
+    sizes = {name: _size(name, value, where) for name, value in metadata.items()}
     if (size := sum(sizes.values())) > MAX_METADATA:
         longest = max(sizes, key=sizes.__getitem__)
         raise ValueError(
@@ -53,8 +46,20 @@ def check_metadata(metadata: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _strings(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+def _size(name: str, value: object, where: str) -> int:
+    """Bytes of a field of metadata; a value that Pinecone does not store is an error."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        raise ValueError(f"{where} has {value} in the field {name!r}: Pinecone stores no nulls, leave the field out")
+    strings = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if type(value) not in SCALARS and not strings:
+        raise TypeError(
+            f"{where} has {type(value).__name__} in the field {name!r}: "
+            "Pinecone stores str, bool, int, float and lists of str, so convert or flatten it"
+        )
+    try:
+        return len(orjson.dumps({name: value}))
+    except TypeError as error:
+        raise ValueError(f"{where} has a value in the field {name!r} that JSON cannot hold: {error}") from None
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -29,11 +29,10 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ([{"_id": "a", "body": "b"}], ValueError, "record 'a' has no field 'text' to embed, it has 'body': name .* text_field="),
     ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int, a str was expected"),
     ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores no nulls, leave"),
-    (
-        [{**GOOD, "at": {"x": 1}}],
-        TypeError,
-        "record 'good' has dict in the field 'at': Pinecone stores str, bool, int, float and",
-    ),
+    ([{**GOOD, "year": float("nan")}], ValueError, "record 'good' has nan in the field 'year'"),
+    ([{**GOOD, "year": 10**30}], ValueError, "'good' has a value in the field 'year' that JSON cannot hold: Integer exceeds"),
+    ([{**GOOD, "name": "\ud800"}], ValueError, "'good' has a value in the field 'name' that JSON cannot hold: str is not"),
+    ([{**GOOD, "at": {"x": 1}}], TypeError, "record 'good' has dict in the field 'at': Pinecone stores str, bool, int"),
     ([{**GOOD, "at": [1, 2]}], TypeError, "record 'good' has list in the field 'at'"),
     ([{**GOOD, "long": "x" * 41_000}], ValueError, r"'good' has 41,0\d\d bytes of metadata, Pinecone takes 40,960: .*'long'"),
 ]
