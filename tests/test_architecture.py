@@ -29,7 +29,7 @@ SHARED = {"taskvec", "taskvec_integrations", "numpy"}
 VENDORS = {
     "milvus": {"grpc", "ml_dtypes", "pymilvus"},
     "pinecone": {"pinecone", "orjson"},
-    "qdrant": {"qdrant_client", "pydantic"},
+    "qdrant": {"grpc", "httpx", "pydantic", "qdrant_client"},
 }
 """What each vendor's module imports besides."""
 
