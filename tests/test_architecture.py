@@ -13,6 +13,7 @@ ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "ri
 VENDORS = {
     "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
     "milvus": {"grpc", "ml_dtypes", "numpy", "pymilvus"},
+    "pinecone": {"numpy", "orjson", "pinecone"},
     "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
 }
 """What the modules of each vendor import beside taskvec and what all adapters share."""

@@ -10,11 +10,14 @@ from taskvec import Encoder, Task, shared_encoder
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 
+JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
+"""Names that mean the encoder of an adapter, wherever its weights were loaded from."""
+
 TaskChoice = Task | str | None
 """A task, its name, "auto" for the operation's own, None for the bare model."""
 
 
-def choose_task(task: TaskChoice, operation: Task) -> Task | None:
+def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
     """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
     if task == "auto":
         return operation
@@ -60,6 +63,11 @@ class LazyEncoder:
     def __post_init__(self) -> None:
         if not isinstance(self.source, Encoder | str | Path):
             raise TypeError(f"encoder is {self.source!r}: an Encoder or the name of a model was expected")
+
+    @property
+    def name(self) -> str:
+        """What the model is called: the name that was given, or the encoder's."""
+        return self.source.model_id if isinstance(self.source, Encoder) else str(self.source)
 
     def get(self) -> Encoder:
         """The encoder, loaded if need be; raises what `Encoder.from_pretrained` raises."""

@@ -5,17 +5,14 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL, MINI
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec.hub import MINI
+from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, text_of
 from taskvec_integrations.qdrant.encoding import Request, encode
 from taskvec_integrations.qdrant.walk import Inference, rewrite
 from taskvec_integrations.qdrant.walk import Path as Place
 
 T = TypeVar("T")
-
-JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
-"""Names under which the client's encoder resolves Documents, wherever its weights were loaded from."""
 
 # Points of a stream that are encoded together: one such block is sent while one waits and one is encoded.
 BLOCK = 256
@@ -39,8 +36,7 @@ class Resolver:
     def __init__(self, encoder: Encoder | str | Path, document_task: TaskChoice, query_task: TaskChoice) -> None:
         self._settings = EmbedSettings(document_task, query_task)
         client = LazyEncoder(encoder)
-        own = encoder.model_id if isinstance(encoder, Encoder) else str(encoder)
-        names = {MINI: LazyEncoder(MINI), **dict.fromkeys((*JINA_MODELS, own), client)}
+        names = {MINI: LazyEncoder(MINI), **dict.fromkeys((*JINA_MODELS, client.name), client)}
         self._models = {name.casefold(): model for name, model in names.items()}
 
     def close(self) -> None:

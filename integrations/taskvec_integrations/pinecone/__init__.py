@@ -1,0 +1,11 @@
+"""Native in Pinecone: an embedder with the contract of `pc.inference`, and indexes that take text."""
+
+from taskvec_integrations.extras import require
+
+for module in ("pinecone", "orjson", "semchunk", "tenacity"):
+    require(module, "pinecone")
+
+from taskvec_integrations.pinecone.index import AsyncTaskvecIndex, TaskvecIndex  # noqa: E402
+from taskvec_integrations.pinecone.inference import AsyncTaskvecInference, TaskvecInference  # noqa: E402
+
+__all__ = ["AsyncTaskvecIndex", "AsyncTaskvecInference", "TaskvecIndex", "TaskvecInference"]
