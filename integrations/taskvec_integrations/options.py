@@ -1,8 +1,10 @@
 """What every adapter is told in the same words: which encoder, which task for documents and which for queries."""
 
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from taskvec import Encoder, Task, shared_encoder
 from taskvec.hub import DEFAULT_MODEL
@@ -46,12 +48,15 @@ class EmbedSettings:
 class LazyEncoder:
     """An Encoder, or the name of a model (hub id, folder, "mini") that is loaded when it is first needed, once per process.
 
-    Pickles without weights and loads again where it is unpickled. `close` lets go of an encoder that was loaded here, never of
-    one that was passed in.
+    arguments: what `shared_encoder` takes beside the model (device, dtype, ...). A value that is a function is called when the
+    model is loaded, so that a secret need not be kept here. Pickles without weights and loads again where it is unpickled.
+    `close` lets go of an encoder that was loaded here, never of one that was passed in. Threads may share one.
     """
 
     source: Encoder | str | Path = DEFAULT_MODEL
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _loaded: Encoder | None = field(default=None, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, Encoder | str | Path):
@@ -61,15 +66,21 @@ class LazyEncoder:
         """The encoder, loaded if need be; raises what `Encoder.from_pretrained` raises."""
         if isinstance(self.source, Encoder):
             return self.source
-        if self._loaded is None:
-            self._loaded = shared_encoder(self.source)
-        return self._loaded
+        with self._lock:  # two threads that both load would hold the encoder twice, and close it once
+            if self._loaded is None:
+                arguments = {name: value() if callable(value) else value for name, value in self.arguments.items()}
+                self._loaded = shared_encoder(self.source, **arguments)
+            return self._loaded
 
     def close(self) -> None:
         """Let go of what was loaded here; a later `get` loads it again."""
-        loaded, self._loaded = self._loaded, None
+        with self._lock:
+            loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded.close()
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_loaded": None}
+        return {"source": self.source, "arguments": self.arguments}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _loaded=None, _lock=threading.Lock())
