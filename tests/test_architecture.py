@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "rich", "taskvec"}
+HAYSTACK = ROOT / "integrations" / "haystack_integrations"
+COMPONENTS = HAYSTACK / "components" / "embedders" / "taskvec"
 
 
 def imports(path: Path) -> set[str]:
@@ -37,12 +39,23 @@ def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
         assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"}
 
 
+@pytest.mark.parametrize("path", sorted(COMPONENTS.glob("*.py")), ids=lambda path: path.name)
+def test_the_haystack_components_import_their_vendor_and_what_is_shared(path: Path) -> None:
+    assert imports(path) <= {"haystack", "haystack_integrations", "numpy", "taskvec", "taskvec_integrations"}
+
+
 @pytest.mark.parametrize("folder", ["core", "integrations"])
 def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
-    packages = [path for path in (ROOT / folder).iterdir() if path.is_dir() and not path.name.startswith("_")]
+    packages = {path for path in (ROOT / folder).iterdir() if path.is_dir() and not path.name.startswith("_")}
     assert packages
-    assert all((path / "py.typed").exists() for path in packages)
+    assert all((path / "py.typed").exists() for path in packages - {HAYSTACK})
+
+
+def test_no_package_swallows_the_integrations_of_haystack() -> None:
+    """Other distributions install beside ours, so what lies above it is a namespace."""
+    assert [path.parent for path in HAYSTACK.rglob("__init__.py")] == [COMPONENTS]
+    assert [path.parent for path in HAYSTACK.rglob("py.typed")] == [COMPONENTS]
 
 
 def test_import_is_light() -> None:

@@ -24,12 +24,12 @@ def embeddings(result: dict[str, Any]) -> np.ndarray:
 
 
 def expect(got: np.ndarray, text: str, contents: list[str], encoder: Encoder) -> None:
-    """Vectors of contents as encode_spans has them in the text, which holds each of them once."""
-    for content in contents:
-        assert text.count(content) == 1, content
+    """Vectors of contents as encode_spans has them in the text; those that it holds more than once are not compared."""
     spans = [(text.index(content), text.index(content) + len(content)) for content in contents]
     (wanted,) = encoder.encode_spans([text], [spans])
-    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    once = [text.count(content) == 1 for content in contents]
+    assert sum(once) > len(once) / 2
+    np.testing.assert_allclose(got[once], wanted[once], atol=1e-6)
 
 
 def split(documents: list[Document], seed: int | None = None) -> list[Document]:
@@ -141,7 +141,7 @@ def test_offsets_are_stale_after_a_cleaner_that_follows_the_splitter(
     make: Any, mini: Encoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = split([Document(content=CITY)])
-    chunks = DocumentCleaner(remove_substrings=[" the"]).run(documents=before)["documents"]
+    chunks = DocumentCleaner(False, False, remove_substrings=[" the"]).run(documents=before)["documents"]
     result = make("documents", late_chunking=True).run(chunks)
     expect(embeddings(result), CITY.replace(" the", ""), contents(chunks), mini)
     after_shortened = sum(" the" in content for content in contents(before)[:-1])
@@ -153,11 +153,14 @@ def test_offsets_are_stale_after_a_cleaner_that_follows_the_splitter(
 
 def test_overlaps_that_a_document_preprocessor_cleaned_are_not_joined(make: Any, mini: Encoder) -> None:
     splitter = DocumentPreprocessor(split_by="period", split_length=2, split_overlap=1)
-    chunks = splitter.run(documents=[Document(content=CITY)])["documents"]
+    text = " ".join(f"Part  {n} is here." for n in range(5))
+    chunks = splitter.run(documents=[Document(content=text)])["documents"]
     result = make("documents", late_chunking=True).run(chunks)
-    ends = np.cumsum([len(content) + 1 for content in contents(chunks)])
-    spans = [(int(end) - len(content) - 1, int(end) - 1) for end, content in zip(ends, contents(chunks), strict=True)]
-    (wanted,) = mini.encode_spans([" ".join(contents(chunks))], [spans])
+    joined = " ".join(content.strip() for content in contents(chunks))
+    assert joined.count("Part 1 is here.") == 2
+    ends = np.cumsum([len(content.strip()) + 1 for content in contents(chunks)]) - 1
+    spans = [(int(end) - len(content), int(end)) for end, content in zip(ends, contents(chunks), strict=True)]
+    (wanted,) = mini.encode_spans([joined], [spans])
     np.testing.assert_allclose(embeddings(result), wanted, atol=1e-6)
     assert result["meta"]["fallbacks"] == len(chunks) - 1
 
@@ -244,6 +247,14 @@ def test_chunks_of_an_own_splitter_need_a_source_id_only(make: Any, mini: Encode
     parts = ["One is a.", "Two is b.", "Three is c."]
     result = make("documents", late_chunking=True).run([Document(content=part, meta={"source_id": 7}) for part in parts])
     expect(embeddings(result), " ".join(parts), parts, mini)
+
+
+def test_numbers_come_before_offsets(make: Any, mini: Encoder) -> None:
+    """A splitting function may leave out the beginning of a text; the first chunk's offset is above all numbers then."""
+    splitter = DocumentSplitter(split_by="function", splitting_function=lambda text: text.split("|")[1:])
+    chunks = splitter.run(documents=[Document(content="What nobody needs|One is a. |Two is b. |Three is c.")])["documents"]
+    result = make("documents", late_chunking=True).run(chunks)
+    expect(embeddings(result), "One is a. Two is b. Three is c.", contents(chunks), mini)
 
 
 def test_odd_metadata_is_no_reason_to_fail(make: Any) -> None:

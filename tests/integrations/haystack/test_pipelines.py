@@ -195,7 +195,8 @@ from haystack import Pipeline
 index, query, store, files, questions = json.loads(sys.stdin.read())
 written = Pipeline.loads(index).run({"converter": {"sources": files}})["writer"]["documents_written"]
 pipeline = Pipeline.loads(query)
-pipeline.get_component("retriever").document_store = type(pipeline.get_component("retriever").document_store).load_from_disk(store)
+retriever = pipeline.get_component("retriever")
+retriever.document_store = type(retriever.document_store).load_from_disk(store)
 found = [pipeline.run({"embedder": {"text": question}})["retriever"]["documents"] for question in questions]
 print(json.dumps([written, [[[document.content, document.score] for document in documents] for documents in found]]))
 """
@@ -207,14 +208,11 @@ def test_yaml_and_a_stored_index_in_a_fresh_process(tmp_path: Path, files: list[
     written = index.run({"converter": {"sources": files}})["writer"]["documents_written"]
     store.save_to_disk(str(tmp_path / "store.json"))
     given = [index.dumps(), query.dumps(), str(tmp_path / "store.json"), [str(path) for path in files], QUESTIONS]
+    env = {"PYTHONPATH": f"{ROOT / 'core'}:{ROOT / 'integrations'}", "HAYSTACK_TELEMETRY_ENABLED": "False"}
     done = subprocess.run(
         [sys.executable, "-c", FRESH],
         input=json.dumps(given),
-        env={
-            "PYTHONPATH": f"{ROOT / 'core'}:{ROOT / 'integrations'}",
-            "HAYSTACK_TELEMETRY_ENABLED": "False",
-            "HOME": str(tmp_path),
-        },
+        env={**env, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

@@ -80,6 +80,5 @@ def _ancestry(document: Document, known: dict[Key | None, Document]) -> list[Doc
 
 def _chunk(line: Sequence[Document], rows: list[int]) -> Chunk:
     """The first of an ancestry; its order is what a reader of the whole text would find: a text, then the parts of it."""
-    chunks = [Chunk(document, (), rows) for document in line]
-    order = tuple(chunk.number or chunk.offset or 0 for chunk in reversed(chunks) if chunk.source is not None)
-    return Chunk(line[0], order, rows)
+    parts = [Chunk(document, (), rows) for document in reversed(line) if source_of(document) is not None]
+    return Chunk(line[0], tuple(part.offset or 0 if part.number is None else part.number for part in parts), rows)

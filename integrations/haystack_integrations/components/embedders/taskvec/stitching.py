@@ -86,7 +86,7 @@ class Stitching:
             self.misplaced += self._is_misplaced(chunk, frame)
             start = self._append(chunk.content)
         else:
-            self.text += chunk.content[len(self.text) - start :] if start + len(chunk.content) > len(self.text) else ""
+            self.text += chunk.content[len(self.text) - start :]  # nothing, where all of it is there
         span = (start, start + len(chunk.content))
         if frame.stop is None or span[1] <= frame.stop:
             frame.last, frame.number = span, chunk.number
