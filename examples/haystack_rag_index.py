@@ -15,10 +15,10 @@ ARTICLES = {
     "Marie Curie": "Marie Curie was born in Warsaw in 1867 and moved to Paris at the age of 24. She studied physics and "
     "mathematics at the Sorbonne. With her husband she discovered polonium and radium. She was the first woman to win a Nobel "
     "Prize. She died in 1934 from an illness that her work with radiation had caused.",
-    "Berlin": "Berlin is the capital of Germany and its largest city. It lies on the river Spree. About 3.8 million people live "
-    "there. From 1961 to 1989 a wall divided it. Its museums and clubs draw millions of visitors every year.",
+    "Berlin": "Berlin is the capital of Germany and its largest city. It lies on the river Spree. Nearly four million people "
+    "live there. From 1961 to 1989 a wall divided it. Its museums and clubs draw millions of visitors every year.",
 }
-QUESTIONS = ["How many people live in Berlin?", "What did Marie Curie die of?", "Where did Marie Curie study?"]
+QUESTIONS = ["How many people live in Berlin?", "What divided Berlin?", "Where did Marie Curie study?"]
 
 store = InMemoryDocumentStore(embedding_similarity_function="cosine")
 index = Pipeline()

@@ -14,8 +14,6 @@ from haystack.components.preprocessors import HierarchicalDocumentSplitter as Hi
 from haystack_texts import BREAD, CITY, SPLITTINGS, Splitting
 from taskvec import Encoder, Usage
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*pandas.*:DeprecationWarning")
-
 SENTENCES = DocumentSplitter(split_by="period", split_length=1)
 
 
@@ -153,7 +151,7 @@ def test_offsets_are_stale_after_a_cleaner_that_follows_the_splitter(
 
 def test_overlaps_that_a_document_preprocessor_cleaned_are_not_joined(make: Any, mini: Encoder) -> None:
     splitter = DocumentPreprocessor(split_by="period", split_length=2, split_overlap=1)
-    text = " ".join(f"Part  {n} is here." for n in range(5))
+    text = " ".join(f"Part   {n} is here." for n in range(5))
     chunks = splitter.run(documents=[Document(content=text)])["documents"]
     result = make("documents", late_chunking=True).run(chunks)
     joined = " ".join(content.strip() for content in contents(chunks))

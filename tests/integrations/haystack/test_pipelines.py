@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,36 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRetriever
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from milvus_haystack import MilvusDocumentStore, MilvusEmbeddingRetriever
+from pymilvus import MilvusClient, connections
 
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
 from haystack_texts import BREAD, CITY
 from taskvec import Encoder
 
+# milvus-haystack uses what pymilvus will drop and changes Documents in place, qdrant-haystack makes indexes that Qdrant in memory
+# has no use for.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*(unclosed|Payload indexes|deprecat).*"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:(milvus_haystack|pymilvus|qdrant_client|google).*"),
+    pytest.mark.filterwarnings("ignore::pymilvus.decorators.PyMilvusDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Mutating attribute"),
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
 ]
 
 ROOT = Path(__file__).parents[3]
 QUESTIONS = ["What is baked in a hot oven?", "How many people live in Berlin?", "What can one see in the museums?"]
 OPTIONS: dict[str, Any] = {"dimensions": 128, "dtype": "float32", "device": "cpu"}
 
+
+def milvus(uri: str) -> MilvusDocumentStore:
+    """A store on milvus-lite; milvus-haystack 0.0.18 expects a connection that the clients of pymilvus 2.6 no longer open."""
+    connections.connect(alias=MilvusClient(uri)._using, uri=uri)
+    parameters = {"metric_type": "COSINE", "index_type": "AUTOINDEX", "params": {}}
+    return MilvusDocumentStore(connection_args={"uri": uri}, index_params=parameters, consistency_level="Strong")
+
+
 STORES: dict[str, Callable[[Path], Any]] = {
     "in memory": lambda _: InMemoryDocumentStore(embedding_similarity_function="cosine"),
     "qdrant": lambda _: QdrantDocumentStore(":memory:", embedding_dim=128, return_embedding=True),
-    "milvus": lambda folder: MilvusDocumentStore(
-        connection_args={"uri": str(folder / "milvus.db")},
-        index_params={"metric_type": "COSINE", "index_type": "AUTOINDEX", "params": {}},
-        consistency_level="Strong",
-    ),
+    "milvus": lambda folder: milvus(str(folder / "milvus.db")),
 }
 RETRIEVERS = {
     InMemoryDocumentStore: InMemoryEmbeddingRetriever,
@@ -136,6 +145,8 @@ def test_indexing_and_query_pipelines(store: Any, late: bool, files: list[Path],
     check_stored(store, vectors)
     for question in QUESTIONS:
         found = query.run({"embedder": {"text": question}})["retriever"]["documents"]
+        if isinstance(store, MilvusDocumentStore):  # whose scores are (1 + cosine) / 2
+            found = [replace(document, score=2 * document.score - 1) for document in found]
         check_found(found, vectors, mini, question)
 
 

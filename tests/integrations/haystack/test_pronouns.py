@@ -13,11 +13,12 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "data" / "anaphora.json"
+KEPT = 36  # of 72, six of each kind: enough to tell, and quick
 
 
 def reciprocal_ranks(late: bool) -> np.ndarray:
     """For every question, one by the rank of the chunk that answers it; 0 beyond the tenth."""
-    documents = json.loads(PATH.read_text())["documents"]
+    documents = json.loads(PATH.read_text())["documents"][:KEPT]
     store = InMemoryDocumentStore(embedding_similarity_function="dot_product")
     index = Pipeline()
     index.add_component("splitter", DocumentSplitter(split_by="passage", split_length=1))
