@@ -71,17 +71,12 @@ class TaskvecDocumentEmbedder(Embedder):
         """
         check_documents("documents", documents)
         check_documents("sources", sources or [])
-        for index, document in enumerate(documents):
-            if document.content is None:
-                raise ValueError(f"document {index} ({document.id}) has no content, TaskvecDocumentEmbedder embeds texts only")
+        check_contents(documents)
         encoder, usage = self._lazy.get(), Usage()
         options: EncodeOptions = {**self._options(encoder), "progress": self.progress_bar, "usage": usage}
-        late = {row for row, document in enumerate(documents) if self.late_chunking and document.content}
-        readings = self._readings(documents, sorted(late), sources or [])
-        vectors = np.empty((len(documents), self.dimensions or encoder.dimensions), dtype=np.float32)
-        self._embed_alone(encoder, documents, [row for row in range(len(documents)) if row not in late], options, vectors)
-        _embed_readings(encoder, readings, options, vectors)
-        embeddings = PACK[self.precision](vectors).tolist()
+        late = [row for row, document in enumerate(documents) if self.late_chunking and document.content]
+        readings = self._readings(documents, late, sources or [])
+        embeddings = PACK[self.precision](self._vectors(encoder, documents, readings, options)).tolist()
         meta = {"model": encoder.model_id, "tokens": usage.tokens, "truncated": usage.truncated, "windows": usage.windows}
         return {
             "documents": [replace(document, embedding=vector) for document, vector in zip(documents, embeddings, strict=True)],
@@ -99,13 +94,21 @@ class TaskvecDocumentEmbedder(Embedder):
         values = [value for field in given for value in dict.fromkeys(str(value) for value in field if value is not None)]
         return self.prefix + "".join(value + self.embedding_separator for value in values), self.suffix
 
-    def _embed_alone(
-        self, encoder: Encoder, documents: list[Document], rows: list[int], options: EncodeOptions, vectors: Vectors
-    ) -> None:
-        if rows:
-            around = [self._around([documents[row]]) for row in rows]
-            texts = [f"{head}{documents[row].content}{tail}" for row, (head, tail) in zip(rows, around, strict=True)]
+    def _vectors(self, encoder: Encoder, documents: list[Document], readings: list[Reading], options: EncodeOptions) -> Vectors:
+        """(documents, dimensions): those of the readings by late chunking, the others each alone."""
+        vectors = np.empty((len(documents), self.dimensions or encoder.dimensions), dtype=np.float32)
+        alone = set(range(len(documents)))
+        if readings:
+            pooled = encoder.encode_spans([item.text for item in readings], [item.spans for item in readings], **options)
+            for reading, chunks in zip(readings, pooled, strict=True):
+                for rows, vector in zip(reading.rows, chunks, strict=True):
+                    vectors[rows] = vector
+                    alone.difference_update(rows)
+        if alone:
+            rows = sorted(alone)
+            texts = [(documents[row].content or "").join(self._around([documents[row]])) for row in rows]
             vectors[rows] = encoder.encode(texts, **options)
+        return vectors
 
     def _readings(self, documents: list[Document], rows: list[int], sources: list[Document]) -> list[Reading]:
         if rows and sources and not {source_of(documents[row]) for row in rows} & {source.id for source in sources}:
@@ -130,9 +133,8 @@ def check_documents(name: str, documents: object) -> None:
             raise TypeError(f"{name}[{index}] is {type(document).__name__}, a Document was expected")
 
 
-def _embed_readings(encoder: Encoder, readings: list[Reading], options: EncodeOptions, vectors: Vectors) -> None:
-    if readings:
-        pooled = encoder.encode_spans([reading.text for reading in readings], [reading.spans for reading in readings], **options)
-        for reading, rows in zip(readings, pooled, strict=True):
-            for places, vector in zip(reading.rows, rows, strict=True):
-                vectors[places] = vector
+def check_contents(documents: Sequence[Document]) -> None:
+    """A Document without a text is a ValueError that names it."""
+    for index, document in enumerate(documents):
+        if document.content is None:
+            raise ValueError(f"document {index} ({document.id}) has no content, TaskvecDocumentEmbedder embeds texts only")
