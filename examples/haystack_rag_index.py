@@ -18,7 +18,7 @@ ARTICLES = {
     "Berlin": "Berlin is the capital of Germany and its largest city. It lies on the river Spree. Nearly four million people "
     "live there. From 1961 to 1989 a wall divided it. Its museums and clubs draw millions of visitors every year.",
 }
-QUESTIONS = ["How many people live in Berlin?", "What divided Berlin?", "Where did Marie Curie study?"]
+QUESTIONS = ["How many people live in Berlin?", "Which elements did Marie Curie discover?", "Where did Marie Curie study?"]
 
 store = InMemoryDocumentStore(embedding_similarity_function="cosine")
 index = Pipeline()

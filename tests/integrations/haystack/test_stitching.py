@@ -83,3 +83,9 @@ def test_a_known_text_does_not_move_for_a_chunk_that_it_lacks() -> None:
     spans = [stitching.add(chunk(*parts)) for parts in (("One.", 0, 0), ("Zwei.", 1, 5), ("Three.", 2, 11))]
     assert (stitching.text, stitching.misplaced) == ("One. Two. Three. Zwei.", 1)
     assert spans == [(0, 4), (17, 22), (10, 16)]
+
+
+def test_chunks_without_offsets_are_found_in_their_source_one_after_another() -> None:
+    source = Chunk(Document(id="s", content="X. A. X. B."), (), [])
+    _, spans, misplaced = stitch([source, *(chunk(part, number, None) for number, part in enumerate(("X.", "A.", "X.", "B.")))])
+    assert (spans[1:], misplaced) == ([(0, 2), (3, 5), (6, 8), (9, 11)], 0)
