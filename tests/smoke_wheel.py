@@ -15,7 +15,10 @@ EXPECTED = {
     "taskvec/mini/model.safetensors",
     "taskvec/mini/text_matching/adapter_model.safetensors",
     "taskvec_integrations/py.typed",
+    "haystack_integrations/components/embedders/taskvec/document_embedder.py",
+    "haystack_integrations/components/embedders/taskvec/py.typed",
 }
+NAMESPACES = ("haystack_integrations/", "haystack_integrations/components/", "haystack_integrations/components/embedders/")
 
 USE = """
 import sys
@@ -55,6 +58,7 @@ def main() -> None:
         (wheel,) = folder.glob("*.whl")
         names = set(zipfile.ZipFile(wheel).namelist())
         assert names >= EXPECTED, f"the wheel lacks {EXPECTED - names}"
+        assert not {f"{namespace}__init__.py" for namespace in NAMESPACES} & names, names
         assert not any(name.startswith(("tests/", "core/", "integrations/")) for name in names), names
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / "bin" / "python"

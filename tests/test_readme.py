@@ -42,7 +42,7 @@ def test_no_placeholder_is_left() -> None:
 
 
 def test_there_are_blocks_and_examples() -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 10
     assert EXAMPLES
 
 

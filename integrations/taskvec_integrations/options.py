@@ -51,8 +51,9 @@ class EmbedSettings:
 class LazyEncoder:
     """An Encoder, or the name of a model (hub id, folder, "mini") that is loaded when it is first needed, once per process.
 
-    arguments: what else `shared_encoder` takes, for a name. Pickles without weights and without a hub token, and loads again
-    where it is unpickled. `close` lets go of an encoder that was loaded here, never of one that was passed in. Thread-safe.
+    arguments: what `shared_encoder` takes beside the model (device, dtype, ...). A value that is a function is called when the
+    model is loaded, so that a secret need not be kept here. Pickles without weights and without a token, and loads again where
+    it is unpickled. `close` lets go of an encoder that was loaded here, never of one that was passed in. Thread-safe.
     """
 
     source: Encoder | str | Path = DEFAULT_MODEL
@@ -73,9 +74,10 @@ class LazyEncoder:
         """The encoder, loaded if need be; raises what `Encoder.from_pretrained` raises."""
         if isinstance(self.source, Encoder):
             return self.source
-        with self._lock:  # two threads would count as two holders, and close lets go of one
+        with self._lock:  # two threads that both load would hold the encoder twice, and close it once
             if self._loaded is None:
-                self._loaded = shared_encoder(self.source, **self.arguments)
+                arguments = {name: value() if callable(value) else value for name, value in self.arguments.items()}
+                self._loaded = shared_encoder(self.source, **arguments)
             return self._loaded
 
     def close(self) -> None:
@@ -86,8 +88,7 @@ class LazyEncoder:
             loaded.close()
 
     def __getstate__(self) -> dict[str, object]:
-        arguments = {name: value for name, value in self.arguments.items() if name != "token"}
-        return {"source": self.source, "arguments": arguments}
+        return {"source": self.source, "arguments": {name: value for name, value in self.arguments.items() if name != "token"}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _loaded=None, _lock=threading.Lock())

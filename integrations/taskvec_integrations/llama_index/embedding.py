@@ -51,7 +51,7 @@ class TaskvecEmbedding(EmbeddingSettings):
     def model_post_init(self, context: Any, /) -> None:
         """Note what to load, and load nothing."""
         arguments = {name: getattr(self, name) for name in LOADING}
-        token = self.token.get_secret_value() if self.token else None
+        token = self.token.get_secret_value if self.token else None
         self._lazy = LazyEncoder(self.encoder or self.model_name, {**arguments, "token": token})
 
     def to_payload(self) -> dict[str, Any]:

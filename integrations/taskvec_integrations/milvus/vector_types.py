@@ -14,6 +14,7 @@ from pymilvus import __version__ as pymilvus_version
 
 from taskvec import quantize
 from taskvec_integrations.extras import require
+from taskvec_integrations.int8 import scaled_int8
 
 Vectors = NDArray[np.float32]
 
@@ -58,17 +59,6 @@ def _bfloat16(vectors: Vectors) -> Sequence[Any]:
     return list(vectors.astype(require("ml_dtypes", "milvus").bfloat16))
 
 
-def _int8(vectors: Vectors) -> Sequence[Any]:
-    """Each vector scaled by itself so that its largest value is 127.
-
-    Milvus compares the whole numbers as they are. Their cosine does not depend on a vector's scale, but it does on an offset,
-    which `quantize` has, whose ranges are for stores that undo them.
-    """
-    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
-    scaled = np.divide(vectors * 127, largest, out=np.zeros_like(vectors), where=largest > 0)
-    return list(np.round(scaled).astype(np.int8))
-
-
 def _binary(vectors: Vectors) -> Sequence[Any]:
     return [row.tobytes() for row in np.asarray(quantize(vectors, "ubinary"))]
 
@@ -77,7 +67,7 @@ _TYPES = (
     VectorType("float32", "FLOAT_VECTOR", "COSINE", (2, 0), True, AUTOINDEX, list),
     VectorType("float16", "FLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, lambda vectors: list(vectors.astype(np.float16))),
     VectorType("bfloat16", "BFLOAT16_VECTOR", "COSINE", (2, 4), False, HNSW, _bfloat16),
-    VectorType("int8", "INT8_VECTOR", "COSINE", (2, 6), False, HNSW, _int8),
+    VectorType("int8", "INT8_VECTOR", "COSINE", (2, 6), False, HNSW, lambda vectors: list(scaled_int8(vectors))),
     VectorType("binary", "BINARY_VECTOR", "HAMMING", (2, 0), False, BIN_FLAT, _binary),
 )
 VECTOR_TYPES = {kind.precision: kind for kind in _TYPES}
