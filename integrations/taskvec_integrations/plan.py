@@ -40,6 +40,7 @@ class Work:
     rewrite: list[int]
     stale: list[str]
     failed: bool = field(default=False, init=False)
+    shrunk: bool = field(default=False, init=False)
 
     @property
     def changed(self) -> bool:

@@ -68,12 +68,17 @@ class MilvusEngine(Engine):
         return held
 
     def write(self, points: Sequence[Point]) -> None:
-        """Upsert; what is there is deleted first where an upsert would keep its other dynamic fields."""
+        """Upsert. Where that keeps dynamic fields which a point no longer has, delete the rows, too, but only once they were accepted.
+
+        Until they are whole such rows carry no hash, so that a run that is killed here is made good by the next one.
+        """
         vectors = self._layout.kind.pack(np.stack([point.vector for point in points]))
         rows = [self._layout.row(point, vector) for point, vector in zip(points, vectors, strict=True)]
-        if self._server.merges_upserts and (held := self._select(self._layout.id_field, [point.id for point in points])):
-            self.delete([row[self._layout.id_field] for row in held])
-        self._client.upsert(self.name, rows, timeout=TIMEOUT)
+        mixed = self._mixed(rows) if self._server.merges_upserts else {}
+        self._upsert([{**row, HASH_FIELD: ""} if row[self._layout.id_field] in mixed else row for row in rows])
+        if mixed:
+            self.delete(list(mixed))
+            self._upsert(list(mixed.values()))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""
@@ -112,12 +117,21 @@ class MilvusEngine(Engine):
     def _server(self) -> Server:
         return Server.parse(self._client.get_server_version(timeout=TIMEOUT))
 
-    def _select(self, field: str, values: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    def _upsert(self, rows: list[dict[str, Any]]) -> None:
+        self._client.upsert(self.name, rows, timeout=TIMEOUT)
+
+    def _mixed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """By id the rows that replace one with fields that they do not have."""
+        new = {row[self._layout.id_field]: row for row in rows}
+        held = {row[self._layout.id_field]: row for row in self._select(self._layout.id_field, list(new), self._layout.shown)}
+        return {id: new[id] for id, row in held.items() if row.keys() - new[id].keys()}
+
+    def _select(self, field: str, values: Sequence[str], shown: Sequence[str] = ("document_id", HASH_FIELD)) -> Sequence[Mapping[str, Any]]:
         """The rows that have one of these values in a field, as of now."""
         rows: Sequence[Mapping[str, Any]] = self._client.query(
             self.name,
             filter=f"{field} in [{', '.join(map(quote, values))}]",
-            output_fields=[self._layout.id_field, "document_id", HASH_FIELD],
+            output_fields=[self._layout.id_field, *shown],
             consistency_level="Strong",
             timeout=TIMEOUT,
         )
