@@ -13,6 +13,7 @@ from contextvars import copy_context
 
 from taskvec import Encoder
 from taskvec.blocks import blocks, map_ahead
+from taskvec.pipeline import raise_if_stopped
 from taskvec.progress import Progress, reporting
 from taskvec_integrations.collection import open_for_writing
 from taskvec_integrations.documents import Input, Source, name_of, read_document
@@ -102,6 +103,7 @@ class Ingest:
 
     def _sources(self, documents: Iterable[Input]) -> Iterator[Source]:
         for position, given in enumerate(documents):
+            raise_if_stopped()  # where nothing has changed, nothing is encoded that would notice
             try:
                 source = read_document(given)
             except (TypeError, ValueError) as error:

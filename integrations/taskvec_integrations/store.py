@@ -5,7 +5,7 @@ Knows encoders and the order of steps; the database is behind `Engine` (engine.p
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +96,7 @@ class Store:
             try:
                 return await in_thread(self.ingest, source, progress=progress)
             finally:
-                source.cancel()
+                await source.close()
 
     def search(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """The best chunks for a question, which is encoded with the query task; `filter` as the database's client takes it.
@@ -154,20 +154,32 @@ class _AsyncSource:
     def __init__(self, documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> None:
         self._documents = aiter(documents)
         self._loop = loop
-        self._step: Future[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
 
     def __iter__(self) -> Iterator[Input]:
         end = object()
-        while True:
-            self._step = asyncio.run_coroutine_threadsafe(self._next(end), self._loop)
-            if (document := self._step.result()) is end:
+        while not self._cancelled:
+            try:
+                document = asyncio.run_coroutine_threadsafe(self._next(end), self._loop).result()
+            except CancelledError:  # an Exception, unlike asyncio's
+                break
+            if document is end:
                 return
             yield document
+        raise asyncio.CancelledError
 
     async def _next(self, end: object) -> Any:
+        if self._cancelled:
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
         return await anext(self._documents, end)
 
-    def cancel(self) -> None:
-        """Wake the thread that waits for a document."""
-        if self._step:
-            self._step.cancel()
+    async def close(self) -> None:
+        """Wake the thread that waits for a document, read no more of them, and close what they come from."""
+        self._cancelled = True
+        if self._task and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if aclose := getattr(self._documents, "aclose", None):
+            await aclose()

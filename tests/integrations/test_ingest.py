@@ -328,6 +328,42 @@ def test_cancelling_a_coroutine_ends_the_run(small: Encoder) -> None:
     assert len(store.vectors) == written >= 100
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_cancelling_ends_the_reading_of_what_is_stored_already(small: Encoder, is_async: bool) -> None:
+    """Nothing is encoded then, whose batches would notice."""
+    store = store_of(small)
+    store.ingest(texts(100))
+    read, closed = [0], [0]
+
+    def endless() -> Iterator[tuple[int, str]]:
+        while True:
+            read[0] += 1
+            yield read[0] % 100, f"text {read[0] % 100}"
+
+    async def slowly() -> AsyncIterator[tuple[int, str]]:
+        try:
+            for document in endless():
+                if read[0] % 50 == 0:
+                    await asyncio.sleep(0)
+                yield document
+        finally:
+            closed[0] += 1
+
+    async def run() -> None:
+        task = asyncio.create_task(store.aingest(slowly() if is_async else endless()))
+        while read[0] < 1000:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        at_cancel = read[0]
+        await asyncio.sleep(0.3)
+        assert read[0] - at_cancel <= (0 if is_async else 1)  # the thread may have been between two
+        assert closed[0] == is_async
+
+    asyncio.run(run())
+
+
 def test_cancelling_while_the_source_waits(small: Encoder) -> None:
     store = store_of(small)
 
