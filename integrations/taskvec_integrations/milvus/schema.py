@@ -65,9 +65,14 @@ class TextCollection:
         consistency_level: str = "Bounded",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """`create` with an async client; under pymilvus 2.5, whose async client has no server version, the engine refuses."""
+        """`create` with an async client; NotImplementedError on milvus-lite, which makes collections for a MilvusClient only.
+
+        Under pymilvus 2.5, whose async client has no server version, the engine refuses.
+        """
         if hasattr(client, "get_server_version"):
-            self.check(Server.parse(await client.get_server_version()))
+            server = Server.parse(await client.get_server_version())
+            self.check(server)
+            server.check_async_create()
         await client.create_collection(collection_name, **self._options(consistency_level, properties))
 
     def check(self, server: Server) -> None:
