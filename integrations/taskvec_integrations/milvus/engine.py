@@ -40,7 +40,7 @@ class MilvusEngine(Engine):
         written = told["properties"].get(PROPERTY)
         record = Record.from_json(written) if written else None
         if record and not self._index_names():  # a run that made the collection was killed before it was done
-            self._client.create_index(self.name, self._layout.make(dimensions, self._server)[1])
+            self._client.create_index(self.name, self._layout.make(dimensions, self._server)[1], timeout=LONG_TIMEOUT)
         metric = self._metric()
         self._client.load_collection(self.name, timeout=LONG_TIMEOUT)
         return Found(record, dimensions, metric, record is None and self._is_empty())
@@ -54,6 +54,7 @@ class MilvusEngine(Engine):
             index_params=indexes,
             consistency_level=self._consistency_level,
             properties={PROPERTY: record.to_json()},
+            timeout=LONG_TIMEOUT,
         )
 
     def adopt(self, record: Record) -> None:
@@ -126,7 +127,9 @@ class MilvusEngine(Engine):
         held = {row[self._layout.id_field]: row for row in self._select(self._layout.id_field, list(new), self._layout.shown)}
         return {id: new[id] for id, row in held.items() if row.keys() - new[id].keys()}
 
-    def _select(self, field: str, values: Sequence[str], shown: Sequence[str] = ("document_id", HASH_FIELD)) -> Sequence[Mapping[str, Any]]:
+    def _select(
+        self, field: str, values: Sequence[str], shown: Sequence[str] = ("document_id", HASH_FIELD)
+    ) -> Sequence[Mapping[str, Any]]:
         """The rows that have one of these values in a field, as of now."""
         rows: Sequence[Mapping[str, Any]] = self._client.query(
             self.name,
@@ -138,13 +141,13 @@ class MilvusEngine(Engine):
         return rows
 
     def _index_names(self) -> Sequence[str]:
-        names: Sequence[str] = self._client.list_indexes(self.name, self._layout.vector_field)
+        names: Sequence[str] = self._client.list_indexes(self.name, self._layout.vector_field, timeout=TIMEOUT)
         return names
 
     def _metric(self) -> str:
         if not (names := self._index_names()):
             raise ValueError(f"collection {self.name!r} has no index on {self._layout.vector_field}: make one with metric COSINE")
-        metric: str = self._client.describe_index(self.name, names[0])["metric_type"]
+        metric: str = self._client.describe_index(self.name, names[0], timeout=TIMEOUT)["metric_type"]
         return METRICS.get(metric, metric)
 
     def _is_empty(self) -> bool:
