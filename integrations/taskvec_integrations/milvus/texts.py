@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pymilvus import AnnSearchRequest
 
-from taskvec import Encoder, Task
+from taskvec import Encoder, Task, Usage
 from taskvec.pooling import cut_dimensions
 from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice, warn_of_cuts
 
 TextFields = str | Mapping[str, str] | None
 """The field whose text a row's missing vector is made of: one name for all collections, or by collection."""
@@ -122,7 +122,9 @@ class Texts:
                     f"{encoder.dimensions}: make the field for {encoder.dimensions} or fewer, or pass another encoder"
                 )
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
-        vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()))
+        usage = Usage()
+        vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()), usage=usage)
+        warn_of_cuts(usage, encoder)
         packed = {field.name: field.kind.pack(cut_dimensions(vectors, field.dim)) for field in fields.values()}
         return [packed[field.name][rows[text]] for text, field in texts]
 

@@ -225,6 +225,16 @@ def test_rows_of_a_multivector_are_the_late_chunks_of_its_text(options: dict[str
         assert len(rows) == {12: 6, 1000: 1}[options["chunk_tokens"]]
 
 
+@pytest.mark.parametrize("options", [{}, {"document_id": "a"}], ids=["alone", "joined"])
+def test_a_text_that_is_cut_is_warned_of(client: Client, caplog: pytest.LogCaptureFixture, options: dict[str, Any]) -> None:
+    create(client)
+    client.upsert(COLLECTION, points([TEXTS[0], "word " * 9000], **options))
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == (
+        [] if options else ["1 texts were cut at 8192 tokens, the context of mini"]
+    )  # joined ones are read in windows
+
+
 def test_chunks_have_at_most_the_tokens_asked_for(mini: Encoder) -> None:
     text = "\n\n".join(" ".join(TEXTS) for _ in range(5))
     (spans,) = split([text], mini, 20)
