@@ -8,7 +8,7 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.milvus.errors import reason, refused, retry_after
+from taskvec_integrations.milvus import errors
 from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.milvus.server import Server
 
@@ -22,6 +22,10 @@ LONG_TIMEOUT = 600
 
 class MilvusEngine(Engine):
     """The collection `name` of a client, laid out as `layout` says; `consistency_level` of one that is made here."""
+
+    retry_after = staticmethod(errors.retry_after)
+    refused = staticmethod(errors.refused)
+    reason = staticmethod(errors.reason)
 
     def __init__(self, client: MilvusClient, name: str, layout: Layout, consistency_level: str) -> None:
         if not isinstance(client, MilvusClient):
@@ -69,9 +73,10 @@ class MilvusEngine(Engine):
         return held
 
     def write(self, points: Sequence[Point]) -> None:
-        """Upsert. Where that keeps dynamic fields which a point no longer has, delete the rows, too, but only once they were accepted.
+        """Upsert; where that keeps dynamic fields which a point no longer has, delete the rows and upsert them again.
 
-        Until they are whole such rows carry no hash, so that a run that is killed here is made good by the next one.
+        Nothing is deleted before it was accepted. Meanwhile such rows carry no hash: a run that is killed here is made good by
+        the next one.
         """
         vectors = self._layout.kind.pack(np.stack([point.vector for point in points]))
         rows = [self._layout.row(point, vector) for point, vector in zip(points, vectors, strict=True)]
@@ -101,18 +106,6 @@ class MilvusEngine(Engine):
     def finish(self) -> None:
         """Flush: only what was flushed gets an index."""
         self._client.flush(self.name, timeout=LONG_TIMEOUT)
-
-    def retry_after(self, error: Exception) -> float | None:
-        """See errors.py."""
-        return retry_after(error)
-
-    def refused(self, error: Exception) -> bool:
-        """See errors.py."""
-        return refused(error)
-
-    def reason(self, error: Exception) -> str:
-        """See errors.py."""
-        return reason(error)
 
     @cached_property
     def _server(self) -> Server:

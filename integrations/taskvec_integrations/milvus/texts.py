@@ -134,9 +134,13 @@ class Texts:
         return value if isinstance(value, str) else None
 
 
-def has_text(data: Any) -> bool:
-    """Whether there is a text among the queries of a search, or the queries are one."""
-    return isinstance(data, str) or (isinstance(data, list | tuple) and any(isinstance(query, str) for query in data))
+def has_text(value: Any, *others: type) -> bool:
+    """Whether a value is a text (or one of `others`, which may hold one), a list with such, or a request with such data."""
+    if isinstance(value, AnnSearchRequest):
+        return has_text(value.data)
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, (str, *others)) or (isinstance(item, AnnSearchRequest) and has_text(item)) for item in value)
+    return isinstance(value, (str, *others))
 
 
 def with_data(request: AnnSearchRequest, data: Any) -> AnnSearchRequest:
