@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 from taskvec import Encoder
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
-from taskvec.progress import Progress
+from taskvec.progress import Progress, check_progress
 from taskvec_integrations.chunking import check_chunk_tokens
 from taskvec_integrations.collection import open_for_reading
 from taskvec_integrations.documents import Document, Input
@@ -76,19 +76,21 @@ class Store:
 
         What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
         deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
-        document that cannot be used or that the server refuses is named in the report, the others land. progress: True for
-        a bar, or a function of (documents done, documents in all or None).
+        document that cannot be used or that the server refuses is named in the report, the others land; chunks of its
+        version before stay where nothing replaced them. progress: True for a bar, or a function of (documents done, documents
+        in all or None).
 
         Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
         or without late chunking. An error that ends the run early has the report so far as a note.
         """
         _check_documents(documents)
+        check_progress(progress)
         encoder = self._encoder.get()
         run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds)
         return run(documents, progress)
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
-        """`ingest` in a thread, also of an async iterable; cancelling it ends the run at the next batch."""
+        """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
         with _called_from_loop() as loop:
             if not isinstance(documents, AsyncIterable):
                 return await in_thread(self.ingest, documents, progress=progress)
@@ -136,6 +138,8 @@ class Store:
 def _check_documents(documents: object) -> None:
     if isinstance(documents, str | bytes | Mapping | Document) or not isinstance(documents, Iterable):
         raise TypeError(f"documents is {type(documents).__name__}: a list or another iterable of documents was expected")
+    if isinstance(documents, tuple) and len(documents) == 2 and all(isinstance(part, str | int) for part in documents):
+        raise TypeError(f"documents is the tuple {documents!r}: put it in a list, be it one pair of id and text or two texts")
 
 
 @contextmanager

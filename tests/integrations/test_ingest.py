@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -454,6 +455,40 @@ def test_finish_is_called_when_something_was_written(small: Encoder) -> None:
 def test_what_is_no_iterable_of_documents_is_refused(small: Encoder, documents: Any) -> None:
     with pytest.raises(TypeError, match=r"documents is .*: a list or another iterable of documents was expected"):
         store_of(small).ingest(documents)
+
+
+@pytest.mark.parametrize("documents", [("a", "text"), (3, "text")], ids=repr)
+def test_a_pair_without_a_list_around_it_is_refused(small: Encoder, documents: Any) -> None:
+    with pytest.raises(TypeError, match=r"documents is the tuple \(.*, 'text'\): put it in a list"):
+        store_of(small).ingest(documents)
+    assert store_of(small).ingest((("a", "text"), ("b", "text"))).chunks.written == 2
+
+
+def test_a_progress_that_is_none_is_refused_before_anything_is_written(small: Encoder) -> None:
+    store = store_of(small)
+    with pytest.raises(TypeError, match="progress is 5: True, False or a function"):
+        store.ingest(["a"], progress=5)  # type: ignore[arg-type]
+    assert store.engine.server == {}
+
+
+def test_a_run_that_never_began_has_no_report(small: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    store_of(small)
+    for error in (BusyError(0.0), ForbiddenError("wrong key")):
+
+        def fail(method: str, batch: Sequence[Any], error: Exception = error) -> None:
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            store_of(small, fail, retry_seconds=0).ingest(["a"])
+        assert not hasattr(caught.value, "__notes__")
+    assert not caplog.records
+
+
+def test_the_first_time_that_a_call_is_tried_again_is_told(small: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    store = store_of(small, busy_times(3, "find"), retry_seconds=60)
+    store.ingest(["a"])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(r"docs: BusyError: busy, come back in 0\.0 s; trying again in 0\.0 s, and for up to 60 s in all", told)
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,8 @@ def test_a_client_is_not_made_with_what_cannot_work(arguments: dict[str, Any]) -
 
 def test_uint8_is_refused_with_the_reason_and_the_way_out(client: Client) -> None:
     uint8 = models.VectorParams(size=4, distance=models.Distance.COSINE, datatype=models.Datatype.UINT8)
-    for vectors in (uint8, {"good": params(), "bad": uint8}):
+    as_dict = {"size": 4, "distance": "Cosine", "datatype": "uint8"}
+    for vectors in (uint8, {"good": params(), "bad": uint8}, as_dict, {"good": params(), "bad": as_dict}):
         with pytest.raises(ValueError, match=r"datatype uint8, which cuts numbers to whole ones.* Use datatype float16"):
             client.create_collection(COLLECTION, vectors)
     assert not client.collection_exists(COLLECTION)
