@@ -65,6 +65,9 @@ class Uploader:
 
         Raises what ended the writing of an earlier one.
         """
+        if not work.follows:  # it was compared with what is stored, whatever was refused before
+            for id in work.ids:
+                self._refused.pop(id, None)
         for chunk, vector in zip(work.encode, vectors, strict=True):
             point = work.point(chunk, vector)
             self._room(self._engine.weigh(point), point.id).points.append((work, point))

@@ -101,6 +101,19 @@ def test_a_new_payload_for_a_chunk_that_was_refused(small: Encoder) -> None:
     assert (report.documents.failed, report.chunks.written, report.chunks.failed) == (2, 2, 2)
 
 
+@pytest.mark.parametrize("payload", [{"v": 1}, {"v": 2}], ids=["same payload", "new payload"])
+def test_what_was_refused_long_before_does_not_count(small: Encoder, payload: dict[str, int]) -> None:
+    store = store_of(small, refuse_bad, threaded=False, max_batch_points=1)
+    store.ingest([Document("a", chunks=["one", "two", "three"], payload={"v": 1})])
+    again = [Document("a", chunks=["bad"], payload={"v": 1}), *texts(2000), Document("a", chunks=["one", "two"], payload=payload)]
+    assert store.ingest(again).failed == [Failure("a", "a bad word", 0)]
+    held = [fields for fields, _ in store.engine.server["docs"].points.values() if fields["document_id"] == "a"]
+    assert [(fields["chunk"], fields["text"], fields["v"]) for fields in held] == [
+        (0, "one", payload["v"]),
+        (1, "two", payload["v"]),
+    ]
+
+
 # Bounds and overlap.
 
 
