@@ -1,6 +1,6 @@
 """Writing what is encoded: batches bounded in points and bytes, written beside the encoding, a refused one split.
 
-Order is kept: batches are written one after another, and a batch never names an id twice. Knows engines, not encoders.
+Order is kept: batches are written one after another, and a batch never has two documents of one id. Knows engines, not encoders.
 """
 
 import threading
@@ -33,13 +33,13 @@ class Batch:
     payloads: list[Planned] = field(default_factory=list)
     stale: list[tuple[Work, str]] = field(default_factory=list)
     ends: list[Work] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    documents: set[str] = field(default_factory=set)
     bytes: int = 0
 
-    def has_room(self, engine: Engine, weight: int, id: str) -> bool:
+    def has_room(self, engine: Engine, weight: int) -> bool:
         """Whether one more of this weight may come in; into an empty batch anything may."""
-        full = len(self.ids) >= engine.max_batch_points or self.bytes + weight > engine.max_batch_bytes
-        return not self.ids or not (full or id in self.ids)
+        count = len(self.points) + len(self.payloads) + len(self.stale)
+        return not count or (count < engine.max_batch_points and self.bytes + weight <= engine.max_batch_bytes)
 
 
 class Uploader:
@@ -65,17 +65,20 @@ class Uploader:
 
         Raises what ended the writing of an earlier one.
         """
+        if work.source.id in self._batch.documents:
+            self._send()
         if not work.follows:  # it was compared with what is stored, whatever was refused before
             for id in work.ids:
                 self._refused.pop(id, None)
         for chunk, vector in zip(work.encode, vectors, strict=True):
             point = work.point(chunk, vector)
-            self._room(self._engine.weigh(point), point.id).points.append((work, point))
+            self._room(self._engine.weigh(point)).points.append((work, point))
         for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
-            self._room(self._engine.weigh(point), point.id).payloads.append((work, point))
+            self._room(self._engine.weigh(point)).payloads.append((work, point))
         for id in work.stale:
-            self._room(len(id), id).stale.append((work, id))
+            self._room(len(id)).stale.append((work, id))
         self._batch.ends.append(work)
+        self._batch.documents.add(work.source.id)
 
     def close(self) -> None:
         """Write what is left, and raise what ended the writing."""
@@ -90,10 +93,9 @@ class Uploader:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def _room(self, weight: int, id: str) -> Batch:
-        if not self._batch.has_room(self._engine, weight, id):
+    def _room(self, weight: int) -> Batch:
+        if not self._batch.has_room(self._engine, weight):
             self._send()
-        self._batch.ids.add(id)
         self._batch.bytes += weight
         return self._batch
 

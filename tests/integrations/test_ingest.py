@@ -59,6 +59,7 @@ def assert_all_written(store: FakeStore, encoder: Encoder, documents: Sequence[t
 # Whatever comes: runs over a few documents that change, come twice, or are refused, against a plain dictionary.
 
 WORDS = ("one", "two", "three", "bad")
+MANY = 60
 DOCUMENT = st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.sampled_from((1, 2)))
 
 
@@ -67,7 +68,7 @@ def refuse_bad(method: str, batch: Sequence[Any]) -> None:
         raise ValueError("a bad word")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(st.lists(DOCUMENT, max_size=6), min_size=1, max_size=3), late=st.booleans(), payloads=st.booleans())
 def test_the_collection_is_what_a_dictionary_would_be(
     small: Encoder, runs: list[list[tuple[str, list[str], int]]], late: bool, payloads: bool
