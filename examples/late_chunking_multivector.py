@@ -1,6 +1,7 @@
 """One point for a whole text: its late chunks as the rows of a multivector, scored by the best of them (MaxSim).
 
-The chunks are encoded together, so "it" and "she" know what they mean; the hit's best row tells which passage answers.
+The chunks are encoded together, so "it" and "she" know what they mean. A hit is a whole text: Qdrant does not say which of its
+rows was the best, so where the passage matters give each chunk a point of its own (`document_id`, or a store).
 
 python examples/late_chunking_multivector.py
 """

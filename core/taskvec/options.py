@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from taskvec.progress import Progress
+from taskvec.progress import Progress, check_progress
 from taskvec.tasks import Task
 
 
@@ -81,15 +81,12 @@ def resolve(
     usage = options.get("usage")
     if not isinstance(usage, Usage | None):
         raise TypeError(f"usage is {usage!r}: a Usage() or None was expected")
-    progress = options.get("progress", False)
-    if not isinstance(progress, bool) and not callable(progress):
-        raise TypeError(f"progress is {progress!r}: True, False or a function of (done, total) was expected")
     return Settings(
         task=task,
         dimensions=_dimensions(options.get("dimensions"), width),
         instruction=instruction if instruction is not None else instructions[task] if task else "",
         **flags,
-        progress=progress,
+        progress=check_progress(options.get("progress", False)),
         usage=Usage() if usage is None else usage,
     )
 
@@ -100,12 +97,17 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"{name} is {value!r}: True or False was expected")
 
 
+def check_whole(name: str, value: object, expected: str = "a whole number") -> int:
+    """A whole number of any type as an int; anything else is a TypeError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r}: {expected} was expected")
+    return int(value.__index__())
+
+
 def _dimensions(dimensions: object, width: int) -> int:
     if dimensions is None:
         return width
-    if isinstance(dimensions, bool) or not hasattr(dimensions, "__index__"):
-        raise TypeError(f"dimensions is {dimensions!r}, a whole number from 1 to {width} was expected")
-    number = int(dimensions.__index__())
+    number = check_whole("dimensions", dimensions, f"a whole number from 1 to {width}")
     if not 1 <= number <= width:
         raise ValueError(f"dimensions is {number}, this model has vectors of {width}: use 1 to {width}")
     return number

@@ -75,7 +75,7 @@ class Pipeline:
     def check_lengths(self, items: Iterable[Item], settings: Settings) -> None:
         """Raise the ValueError of the first text that `truncate=False` refuses, before anything is encoded."""
         for block in self._blocks(items):
-            _raise_if_stopped()
+            raise_if_stopped()
             if failure := self._text_block(settings, block).failure:
                 raise failure
 
@@ -92,7 +92,7 @@ class Pipeline:
             for block in map_ahead(make, self._blocks(items)):
                 vectors = np.zeros((block.rows, settings.dimensions), dtype=np.float32)
                 for batch, pooled in self._pooled(block.sequences, settings):
-                    _raise_if_stopped()
+                    raise_if_stopped()
                     weights = np.array([pool.weight for pool in batch.pools], dtype=np.float32)
                     np.add.at(vectors, [pool.row for pool in batch.pools], pooled * weights[:, None])
                     done += float(weights.sum())
@@ -186,7 +186,8 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         _stop.reset(reset)
 
 
-def _raise_if_stopped() -> None:
+def raise_if_stopped() -> None:
+    """CancelledError in a function that runs `in_thread` for a caller who was cancelled."""
     stop = _stop.get()
     if stop is not None and stop.is_set():
         raise asyncio.CancelledError

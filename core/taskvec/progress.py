@@ -9,6 +9,13 @@ Progress = bool | Report
 """True draws a bar; a function is called with (vectors done, vectors in all or None) after every batch."""
 
 
+def check_progress(progress: object) -> Progress:
+    """True, False or a function; anything else is a TypeError."""
+    if not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress is {progress!r}: True, False or a function of (done, total) was expected")
+    return progress
+
+
 @contextmanager
 def reporting(progress: Progress, total: int | None, doing: str = "encoding") -> Iterator[Report]:
     """A function that takes the number done so far and the total, and shows them the way `progress` says."""

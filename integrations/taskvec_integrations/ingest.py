@@ -13,6 +13,7 @@ from contextvars import copy_context
 
 from taskvec import Encoder
 from taskvec.blocks import blocks, map_ahead
+from taskvec.pipeline import raise_if_stopped
 from taskvec.progress import Progress, reporting
 from taskvec_integrations.collection import open_for_writing
 from taskvec_integrations.documents import Input, Source, name_of, read_document
@@ -21,7 +22,7 @@ from taskvec_integrations.engine import Engine, Record
 from taskvec_integrations.ledger import Ledger
 from taskvec_integrations.plan import Planner, Work
 from taskvec_integrations.report import IngestReport
-from taskvec_integrations.retries import Retries
+from taskvec_integrations.retries import Retries, describe
 from taskvec_integrations.upload import Uploader
 
 # Documents compared with the store at once: this many characters, or 256 documents where they are short.
@@ -36,6 +37,7 @@ class Ingest:
     def __init__(self, engine: Engine, encoder: Encoder, record: Record, chunk_tokens: int | None, retry_seconds: float) -> None:
         self._engine = engine
         self._record = record
+        self._opened = False
         self._ledger = Ledger()
         stop = threading.Event()
         self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
@@ -52,8 +54,9 @@ class Ingest:
                 self._run(documents, lambda: tell(report.documents.done, total))
         except BaseException as error:
             report.seconds = time.perf_counter() - start
-            error.add_note(f"Ingested into {self._engine.name} before this; the same call goes on from there:\n{report}")
-            log.warning("Ingesting into %s ended early: %r\n%s", self._engine.name, error, report)
+            if self._opened:
+                error.add_note(f"Ingested into {self._engine.name} before this; the same call goes on from there:\n{report}")
+                log.warning("Ingesting into %s ended early: %s\n%s", self._engine.name, describe(self._engine, error), report)
             raise
         report.seconds = time.perf_counter() - start
         log.info("Ingested into %s\n%s", self._engine.name, report)
@@ -61,6 +64,7 @@ class Ingest:
 
     def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
         self._retries(open_for_writing, self._engine, self._record)
+        self._opened = True
         try:
             try:
                 for work, vectors in self._encoding(self._changed(documents, tell)):
@@ -102,6 +106,7 @@ class Ingest:
 
     def _sources(self, documents: Iterable[Input]) -> Iterator[Source]:
         for position, given in enumerate(documents):
+            raise_if_stopped()  # where nothing has changed, nothing is encoded that would notice
             try:
                 source = read_document(given)
             except (TypeError, ValueError) as error:

@@ -58,17 +58,19 @@ class Ledger:
             self.report.failed.append(Failure(point.document_id, reason, point.chunk))
             self._under_way -= len(point.vector) > 0
 
-    def deleted(self, points: int) -> None:
-        """Points that their documents no longer have were deleted."""
+    def deleted(self, points: Sequence[tuple[Work, str]]) -> None:
+        """Points (their ids) that their documents no longer have were deleted."""
         with self._lock:
-            self.report.chunks.deleted += points
+            self.report.chunks.deleted += len(points)
+            for work, _ in points:
+                work.shrunk = True
 
     def finished(self, work: Work) -> None:
         """The last of a changed document is through."""
         with self._lock:
             self.report.documents.failed += work.failed
             self.report.documents.written += not work.failed
-            self.report.documents.deleted += bool(work.stale)
+            self.report.documents.deleted += work.shrunk
 
     def retried(self) -> None:
         """A call is made again."""

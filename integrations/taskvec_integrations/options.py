@@ -1,17 +1,21 @@
 """What every adapter is told in the same words: which encoder, which task for documents and which for queries."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from taskvec import Encoder, Task, shared_encoder
+from taskvec import Encoder, Task, Usage, shared_encoder
 from taskvec.hub import DEFAULT_MODEL
+from taskvec.options import check_flag
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 
 JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
 """Names that mean the encoder of an adapter, wherever its weights were loaded from."""
+
+log = logging.getLogger("taskvec")
 
 TaskChoice = Task | str | None
 """A task, its name, "auto" for the operation's own, None for the bare model."""
@@ -39,12 +43,19 @@ class EmbedSettings:
     def __post_init__(self) -> None:
         for operation in ("document", "query"):
             self.task(operation)
+        check_flag("late_chunking", self.late_chunking)
 
     def task(self, operation: Literal["document", "query"]) -> Task | None:
         """The task for documents or for queries."""
         if operation == "document":
             return choose_task(self.document_task, DOCUMENT_TASK)
         return choose_task(self.query_task, QUERY_TASK)
+
+
+def warn_of_cuts(usage: Usage, encoder: Encoder) -> None:
+    """Say so where texts of a call were longer than the model's context, for clients that return no report."""
+    if usage.truncated:
+        log.warning("%d texts were cut at %d tokens, the context of %s", usage.truncated, encoder.max_tokens, encoder.model_id)
 
 
 @dataclass

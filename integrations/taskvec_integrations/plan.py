@@ -30,7 +30,11 @@ def point_id(document_id: str, chunk: int) -> str:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """A document on its way: chunks to encode, chunks that only get a new payload, ids of points that it no longer has."""
+    """A document on its way: chunks to encode, chunks that only get a new payload, ids of points that it no longer has.
+
+    follows: it was compared with another of its id that was under way, not with the store. failed: the server refused a chunk.
+    shrunk: points that it no longer has were deleted.
+    """
 
     source: Source
     spans: Sequence[Span]
@@ -39,7 +43,9 @@ class Work:
     encode: list[int]
     rewrite: list[int]
     stale: list[str]
+    follows: bool = field(default=False, init=False)
     failed: bool = field(default=False, init=False)
+    shrunk: bool = field(default=False, init=False)
 
     @property
     def changed(self) -> bool:
@@ -87,16 +93,19 @@ class Planner:
         """Work for each document, in order."""
         with self._lock:  # first those under way: what is not among them now is written, and the look-up will see it
             held = {source.id: self._under_way[source.id][1] for source in sources if source.id in self._under_way}
+        follows = {*held}
         unknown = list({source.id for source in sources} - held.keys())
         for start in range(0, len(unknown), self._engine.max_lookup):
             held |= self._look_up(unknown[start : start + self._engine.max_lookup])
         works = []
         for source, spans in zip(sources, self._spans(sources), strict=True):
             work, now = self._compare(source, spans, held.get(source.id, {}))
+            work.follows = source.id in follows
             works.append(work)
             held[source.id] = now
             if work.changed:
                 self._start(source.id, now)
+                follows.add(source.id)
         return works
 
     def is_alone(self, work: Work) -> bool:

@@ -36,6 +36,7 @@ class Retries:
 
     def __init__(self, engine: Engine, seconds: float, stop: threading.Event, count: Callable[[], None]) -> None:
         self._engine = engine
+        self._seconds = seconds
         self._stop = stop
         self._count = count
         self._backoff = wait_random_exponential(multiplier=engine.first_wait, max=LONGEST_WAIT)
@@ -67,4 +68,14 @@ class Retries:
     def _before_sleep(self, state: RetryCallState) -> None:
         self._count()
         error = state.outcome.exception() if state.outcome else None
-        log.info("%s: %r; trying again in %.1f s", self._engine.name, error, state.upcoming_sleep)
+        log.log(
+            logging.WARNING if state.attempt_number == 1 else logging.INFO,
+            "%s: %s; trying again in %.1f s, and for up to %g s in all",
+            *(self._engine.name, describe(self._engine, error), state.upcoming_sleep, self._seconds),
+        )
+
+
+def describe(engine: Engine, error: BaseException | None) -> str:
+    """An error in one line: its type, and what the engine reads in it."""
+    said = engine.reason(error) if isinstance(error, Exception) else str(error or "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

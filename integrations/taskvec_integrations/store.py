@@ -5,7 +5,7 @@ Knows encoders and the order of steps; the database is behind `Engine` (engine.p
 
 import asyncio
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 from taskvec import Encoder
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
-from taskvec.progress import Progress
+from taskvec.progress import Progress, check_progress
 from taskvec_integrations.chunking import check_chunk_tokens
 from taskvec_integrations.collection import open_for_reading
 from taskvec_integrations.documents import Document, Input
@@ -76,19 +76,21 @@ class Store:
 
         What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
         deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
-        document that cannot be used or that the server refuses is named in the report, the others land. progress: True for
-        a bar, or a function of (documents done, documents in all or None).
+        document that cannot be used or that the server refuses is named in the report, the others land; chunks of its
+        version before stay where nothing replaced them. progress: True for a bar, or a function of (documents done, documents
+        in all or None).
 
         Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
         or without late chunking. An error that ends the run early has the report so far as a note.
         """
         _check_documents(documents)
+        check_progress(progress)
         encoder = self._encoder.get()
         run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds)
         return run(documents, progress)
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
-        """`ingest` in a thread, also of an async iterable; cancelling it ends the run at the next batch."""
+        """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
         with _called_from_loop() as loop:
             if not isinstance(documents, AsyncIterable):
                 return await in_thread(self.ingest, documents, progress=progress)
@@ -96,7 +98,7 @@ class Store:
             try:
                 return await in_thread(self.ingest, source, progress=progress)
             finally:
-                source.cancel()
+                await source.close()
 
     def search(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """The best chunks for a question, which is encoded with the query task; `filter` as the database's client takes it.
@@ -136,6 +138,8 @@ class Store:
 def _check_documents(documents: object) -> None:
     if isinstance(documents, str | bytes | Mapping | Document) or not isinstance(documents, Iterable):
         raise TypeError(f"documents is {type(documents).__name__}: a list or another iterable of documents was expected")
+    if isinstance(documents, tuple) and len(documents) == 2 and all(isinstance(part, str | int) for part in documents):
+        raise TypeError(f"documents is the tuple {documents!r}: put it in a list, be it one pair of id and text or two texts")
 
 
 @contextmanager
@@ -154,20 +158,32 @@ class _AsyncSource:
     def __init__(self, documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> None:
         self._documents = aiter(documents)
         self._loop = loop
-        self._step: Future[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
 
     def __iter__(self) -> Iterator[Input]:
         end = object()
-        while True:
-            self._step = asyncio.run_coroutine_threadsafe(self._next(end), self._loop)
-            if (document := self._step.result()) is end:
+        while not self._cancelled:
+            try:
+                document = asyncio.run_coroutine_threadsafe(self._next(end), self._loop).result()
+            except CancelledError:  # an Exception, unlike asyncio's
+                break
+            if document is end:
                 return
             yield document
+        raise asyncio.CancelledError
 
     async def _next(self, end: object) -> Any:
+        if self._cancelled:
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
         return await anext(self._documents, end)
 
-    def cancel(self) -> None:
-        """Wake the thread that waits for a document."""
-        if self._step:
-            self._step.cancel()
+    async def close(self) -> None:
+        """Wake the thread that waits for a document, read no more of them, and close what they come from."""
+        self._cancelled = True
+        if self._task and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if aclose := getattr(self._documents, "aclose", None):
+            await aclose()

@@ -1,10 +1,11 @@
 """Writing what is encoded: batches bounded in points and bytes, written beside the encoding, a refused one split.
 
-Order is kept: batches are written one after another, and a batch never names an id twice. Knows engines, not encoders.
+Order is kept: batches are written one after another, and a batch never has two documents of one id. Knows engines, not encoders.
 """
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -30,15 +31,15 @@ class Batch:
 
     points: list[Planned] = field(default_factory=list)
     payloads: list[Planned] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
+    stale: list[tuple[Work, str]] = field(default_factory=list)
     ends: list[Work] = field(default_factory=list)
-    ids: set[str] = field(default_factory=set)
+    documents: set[str] = field(default_factory=set)
     bytes: int = 0
 
-    def has_room(self, engine: Engine, weight: int, id: str) -> bool:
+    def has_room(self, engine: Engine, weight: int) -> bool:
         """Whether one more of this weight may come in; into an empty batch anything may."""
-        full = len(self.ids) >= engine.max_batch_points or self.bytes + weight > engine.max_batch_bytes
-        return not self.ids or not (full or id in self.ids)
+        count = len(self.points) + len(self.payloads) + len(self.stale)
+        return not count or (count < engine.max_batch_points and self.bytes + weight <= engine.max_batch_bytes)
 
 
 class Uploader:
@@ -57,20 +58,27 @@ class Uploader:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="taskvec-upload") if engine.threaded else None
         self._failure: Exception | None = None
         self._refused: dict[str, str] = {}
+        self._kept: dict[str, set[str]] = defaultdict(set)
 
     def add(self, work: Work, vectors: Sequence[Vector]) -> None:
         """One document with the vectors of the chunks in `work.encode`; waits while the queue is full.
 
         Raises what ended the writing of an earlier one.
         """
+        if work.source.id in self._batch.documents:
+            self._send()
+        if not work.follows:  # it was compared with what is stored, whatever was refused before
+            for id in work.ids:
+                self._refused.pop(id, None)
         for chunk, vector in zip(work.encode, vectors, strict=True):
             point = work.point(chunk, vector)
-            self._room(self._engine.weigh(point), point.id).points.append((work, point))
+            self._room(self._engine.weigh(point)).points.append((work, point))
         for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
-            self._room(self._engine.weigh(point), point.id).payloads.append((work, point))
+            self._room(self._engine.weigh(point)).payloads.append((work, point))
         for id in work.stale:
-            self._room(len(id), id).stale.append(id)
+            self._room(len(id)).stale.append((work, id))
         self._batch.ends.append(work)
+        self._batch.documents.add(work.source.id)
 
     def close(self) -> None:
         """Write what is left, and raise what ended the writing."""
@@ -85,10 +93,9 @@ class Uploader:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def _room(self, weight: int, id: str) -> Batch:
-        if not self._batch.has_room(self._engine, weight, id):
+    def _room(self, weight: int) -> Batch:
+        if not self._batch.has_room(self._engine, weight):
             self._send()
-        self._batch.ids.add(id)
         self._batch.bytes += weight
         return self._batch
 
@@ -121,14 +128,35 @@ class Uploader:
         try:
             self._write(self._engine.write, batch.points)
             self._write(self._engine.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
-            if batch.stale:
-                self._retries(self._engine.delete, batch.stale)
-                self._ledger.deleted(len(batch.stale))
+            if gone := self._gone(batch):
+                self._retries(self._engine.delete, [id for _, id in gone])
+                self._ledger.deleted(gone)
             for work in batch.ends:
                 self._ledger.finished(work)
                 self._finished(work)
         finally:
             self._ledger.uploading(time.perf_counter() - start)
+
+    def _gone(self, batch: Batch) -> list[tuple[Work, str]]:
+        """What is to be deleted: nothing of a document with a chunk that was refused, whose older version is all there is.
+
+        A later one of this run, of the same id, that lands whole takes it along; else the next run finds it again.
+        """
+        gone = []
+        for work, id in batch.stale:
+            kept = self._kept[work.source.id]
+            if self._is_whole(work):
+                gone.append((work, id))
+                kept.discard(id)
+            else:
+                kept.add(id)
+        for work in batch.ends:
+            if self._is_whole(work):
+                gone += [(work, id) for id in self._kept.pop(work.source.id, set()).difference(work.ids)]
+        return gone
+
+    def _is_whole(self, work: Work) -> bool:
+        return not work.failed and self._refused.keys().isdisjoint(work.ids)
 
     def _write(self, function: Callable[[Sequence[Point]], None], planned: Sequence[Planned]) -> None:
         """Write all of them; where the server refuses, halves, down to the points that are bad."""

@@ -1,7 +1,7 @@
 """What every store does, whatever database is behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 
 from contract.databases import Database
 from taskvec import Encoder
+from taskvec_integrations.engine import Point
 from taskvec_integrations.plan import point_id
 from taskvec_integrations.store import Document, IngestReport
 
@@ -206,6 +207,42 @@ def test_bad_documents_are_named_and_the_rest_lands(database: Database, mini: En
         "both": "it has both text and chunks: give its text, its text with spans, or its chunks",
     }
     assert vectors_of(database).keys() == {("curie", 0), ("curie", 1), ("curie", 2), ("3", 0)}
+
+
+def assert_old_or_new(database: Database, report: IngestReport, old: list[str], new: list[str]) -> None:
+    held = sorted((fields["chunk"], fields["text"]) for fields, _ in database.points().values())
+    assert held == list(enumerate(old if report.failed else new))
+    assert_accounted(report)
+    assert report.documents.deleted == (not report.failed)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["plain", "late"])
+def test_an_edit_that_is_refused_leaves_the_version_before(database: Database, mini: Encoder, late: bool) -> None:
+    """Some databases have no number as large; those that do take the edit."""
+    old, new = ["one", "two", "three"], ["uno", "dos"]
+    database.ingest(database.store(encoder=mini, late_chunking=late), [Document("e", chunks=old)])
+    edited = Document("e", chunks=new, payload={"v": 2**70})
+    assert_old_or_new(database, database.ingest(database.store(encoder=mini, late_chunking=late), [edited]), old, new)
+
+
+def test_an_edit_refused_for_its_text_leaves_the_version_before(
+    database: Database, mini: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ["one", "two", "three"]
+    database.ingest(database.store(encoder=mini), [Document("e", chunks=old)])
+    store = database.store(encoder=mini)
+    write = store._engine.write
+
+    def refuse_bad(points: Sequence[Point]) -> None:
+        if any("bad" in point.text for point in points):
+            raise ValueError("a bad word")
+        write(points)
+
+    monkeypatch.setattr(store._engine, "write", refuse_bad)
+    report = database.ingest(store, [Document("e", chunks=["bad"])])
+    assert report.failed == [("e", "a bad word", 0)]
+    assert_old_or_new(database, report, old, [])
+    assert_old_or_new(database, database.ingest(store, [Document("e", chunks=["uno"])]), old, ["uno"])
 
 
 def test_long_texts_are_split_and_nothing_is_lost(database: Database, mini: Encoder) -> None:

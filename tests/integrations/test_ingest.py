@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -58,6 +59,7 @@ def assert_all_written(store: FakeStore, encoder: Encoder, documents: Sequence[t
 # Whatever comes: runs over a few documents that change, come twice, or are refused, against a plain dictionary.
 
 WORDS = ("one", "two", "three", "bad")
+MANY = 60
 DOCUMENT = st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.sampled_from((1, 2)))
 
 
@@ -66,7 +68,7 @@ def refuse_bad(method: str, batch: Sequence[Any]) -> None:
         raise ValueError("a bad word")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=MANY, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(st.lists(DOCUMENT, max_size=6), min_size=1, max_size=3), late=st.booleans(), payloads=st.booleans())
 def test_the_collection_is_what_a_dictionary_would_be(
     small: Encoder, runs: list[list[tuple[str, list[str], int]]], late: bool, payloads: bool
@@ -81,7 +83,8 @@ def test_the_collection_is_what_a_dictionary_would_be(
         assert report.documents.read == len(run) == report.documents.done
         assert report.chunks.read == sum(len(words) for _, words, _ in run) == report.chunks.done
         for id, words, version in run:
-            model = {key: value for key, value in model.items() if key[0] != id or key[1] < len(words)}
+            if "bad" not in words:  # else the older version is all there is, and none of it is deleted
+                model = {key: value for key, value in model.items() if key[0] != id or key[1] < len(words)}
             model |= {(id, chunk): (word, version) for chunk, word in enumerate(words) if word != "bad"}
     held = [fields for fields, _ in server["docs"].points.values()]
     kept = {(f["document_id"], f["chunk"]): (f["text"], f["v"]) for f in held}
@@ -97,6 +100,19 @@ def test_a_new_payload_for_a_chunk_that_was_refused(small: Encoder) -> None:
     report = store.ingest([Document("a", chunks=["bad", "good"], payload={"v": version}) for version in (1, 2)])
     assert report.failed == [Failure("a", "a bad word", 0)] * 2
     assert (report.documents.failed, report.chunks.written, report.chunks.failed) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("payload", [{"v": 1}, {"v": 2}], ids=["same payload", "new payload"])
+def test_what_was_refused_long_before_does_not_count(small: Encoder, payload: dict[str, int]) -> None:
+    store = store_of(small, refuse_bad, threaded=False, max_batch_points=1)
+    store.ingest([Document("a", chunks=["one", "two", "three"], payload={"v": 1})])
+    again = [Document("a", chunks=["bad"], payload={"v": 1}), *texts(2000), Document("a", chunks=["one", "two"], payload=payload)]
+    assert store.ingest(again).failed == [Failure("a", "a bad word", 0)]
+    held = [fields for fields, _ in store.engine.server["docs"].points.values() if fields["document_id"] == "a"]
+    assert [(fields["chunk"], fields["text"], fields["v"]) for fields in held] == [
+        (0, "one", payload["v"]),
+        (1, "two", payload["v"]),
+    ]
 
 
 # Bounds and overlap.
@@ -327,6 +343,42 @@ def test_cancelling_a_coroutine_ends_the_run(small: Encoder) -> None:
     assert len(store.vectors) == written >= 100
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_cancelling_ends_the_reading_of_what_is_stored_already(small: Encoder, is_async: bool) -> None:
+    """Nothing is encoded then, whose batches would notice."""
+    store = store_of(small)
+    store.ingest(texts(100))
+    read, closed = [0], [0]
+
+    def endless() -> Iterator[tuple[int, str]]:
+        while True:
+            read[0] += 1
+            yield read[0] % 100, f"text {read[0] % 100}"
+
+    async def slowly() -> AsyncIterator[tuple[int, str]]:
+        try:
+            for document in endless():
+                if read[0] % 50 == 0:
+                    await asyncio.sleep(0)
+                yield document
+        finally:
+            closed[0] += 1
+
+    async def run() -> None:
+        task = asyncio.create_task(store.aingest(slowly() if is_async else endless()))
+        while read[0] < 1000:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        at_cancel = read[0]
+        await asyncio.sleep(0.3)
+        assert read[0] - at_cancel <= (0 if is_async else 1)  # the thread may have been between two
+        assert closed[0] == is_async
+
+    asyncio.run(run())
+
+
 def test_cancelling_while_the_source_waits(small: Encoder) -> None:
     store = store_of(small)
 
@@ -417,6 +469,40 @@ def test_finish_is_called_when_something_was_written(small: Encoder) -> None:
 def test_what_is_no_iterable_of_documents_is_refused(small: Encoder, documents: Any) -> None:
     with pytest.raises(TypeError, match=r"documents is .*: a list or another iterable of documents was expected"):
         store_of(small).ingest(documents)
+
+
+@pytest.mark.parametrize("documents", [("a", "text"), (3, "text")], ids=repr)
+def test_a_pair_without_a_list_around_it_is_refused(small: Encoder, documents: Any) -> None:
+    with pytest.raises(TypeError, match=r"documents is the tuple \(.*, 'text'\): put it in a list"):
+        store_of(small).ingest(documents)
+    assert store_of(small).ingest((("a", "text"), ("b", "text"))).chunks.written == 2
+
+
+def test_a_progress_that_is_none_is_refused_before_anything_is_written(small: Encoder) -> None:
+    store = store_of(small)
+    with pytest.raises(TypeError, match="progress is 5: True, False or a function"):
+        store.ingest(["a"], progress=5)  # type: ignore[arg-type]
+    assert store.engine.server == {}
+
+
+def test_a_run_that_never_began_has_no_report(small: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    store_of(small)
+    for error in (BusyError(0.0), ForbiddenError("wrong key")):
+
+        def fail(method: str, batch: Sequence[Any], error: Exception = error) -> None:
+            raise error
+
+        with pytest.raises(type(error)) as caught:
+            store_of(small, fail, retry_seconds=0).ingest(["a"])
+        assert not hasattr(caught.value, "__notes__")
+    assert not caplog.records
+
+
+def test_the_first_time_that_a_call_is_tried_again_is_told(small: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+    store = store_of(small, busy_times(3, "find"), retry_seconds=60)
+    store.ingest(["a"])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert re.fullmatch(r"docs: BusyError: busy, come back in 0\.0 s; trying again in 0\.0 s, and for up to 60 s in all", told)
 
 
 @pytest.mark.parametrize(

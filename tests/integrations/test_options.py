@@ -21,6 +21,12 @@ def test_unknown_task_fails_when_the_settings_are_made() -> None:
         EmbedSettings(document_task="passage")
 
 
+@pytest.mark.parametrize("late_chunking", ["yes", 1, None], ids=repr)
+def test_late_chunking_is_yes_or_no(late_chunking: object) -> None:
+    with pytest.raises(TypeError, match=rf"late_chunking is {late_chunking!r}: True or False was expected"):
+        EmbedSettings(late_chunking=late_chunking)  # type: ignore[arg-type]
+
+
 def test_a_name_is_loaded_once_on_first_use_and_let_go_by_close() -> None:
     lazy = LazyEncoder("mini")
     encoder = lazy.get()

@@ -65,6 +65,10 @@ def check(encoder: Encoder, late: bool) -> None:
     third = open_store().ingest(documents(b=[], **edits))
     assert (third.chunks.encoded, third.chunks.deleted) == ((5, 1) if late else (2, 1))
     assert_holds(open_store(), encoder, CHUNKS | edits, late)
+    refused = open_store().ingest([Document("a", chunks=["bad"]), Document("d", chunks=["bad"]), Document("d", chunks=["X"])])
+    assert (refused.chunks.failed, refused.chunks.deleted) == (2, 2)
+    edits["d"] = ["X"]
+    assert_holds(open_store(), encoder, CHUNKS | edits, late)
     twice = [Document("c", chunks=["p", "q", "r", "s"]), Document("new", chunks=["t"]), Document("c", chunks=["p"])]
     open_store().ingest(twice)
     assert_holds(open_store(), encoder, CHUNKS | edits | {"c": ["p"], "new": ["t"]}, late)
@@ -144,6 +148,14 @@ def stale_chunks_kept(patch: Patch) -> None:
         return work, now
 
     patch.setattr(plan.Planner, "_compare", compare)
+
+
+def stale_chunks_of_what_was_refused_deleted(patch: Patch) -> None:
+    patch.setattr(upload.Uploader, "_is_whole", lambda self, work: True)
+
+
+def kept_chunks_forgotten(patch: Patch) -> None:
+    patch.setattr(upload.Uploader, "_gone", lambda self, batch: [(work, id) for work, id in batch.stale if self._is_whole(work)])
 
 
 def never_tried_again(patch: Patch) -> None:
@@ -231,6 +243,8 @@ MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     failing_batch_not_split,
     one_half_of_a_failing_batch_lost,
     stale_chunks_kept,
+    stale_chunks_of_what_was_refused_deleted,
+    kept_chunks_forgotten,
     never_tried_again,
     failures_swallowed,
     hash_without("text"),

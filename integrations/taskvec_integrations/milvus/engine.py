@@ -8,7 +8,7 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.milvus.errors import reason, refused, retry_after
+from taskvec_integrations.milvus import errors
 from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.milvus.server import Server
 
@@ -22,6 +22,10 @@ LONG_TIMEOUT = 600
 
 class MilvusEngine(Engine):
     """The collection `name` of a client, laid out as `layout` says; `consistency_level` of one that is made here."""
+
+    retry_after = staticmethod(errors.retry_after)
+    refused = staticmethod(errors.refused)
+    reason = staticmethod(errors.reason)
 
     def __init__(self, client: MilvusClient, name: str, layout: Layout, consistency_level: str) -> None:
         if not isinstance(client, MilvusClient):
@@ -40,7 +44,7 @@ class MilvusEngine(Engine):
         written = told["properties"].get(PROPERTY)
         record = Record.from_json(written) if written else None
         if record and not self._index_names():  # a run that made the collection was killed before it was done
-            self._client.create_index(self.name, self._layout.make(dimensions, self._server)[1])
+            self._client.create_index(self.name, self._layout.make(dimensions, self._server)[1], timeout=LONG_TIMEOUT)
         metric = self._metric()
         self._client.load_collection(self.name, timeout=LONG_TIMEOUT)
         return Found(record, dimensions, metric, record is None and self._is_empty())
@@ -54,6 +58,7 @@ class MilvusEngine(Engine):
             index_params=indexes,
             consistency_level=self._consistency_level,
             properties={PROPERTY: record.to_json()},
+            timeout=LONG_TIMEOUT,
         )
 
     def adopt(self, record: Record) -> None:
@@ -68,12 +73,18 @@ class MilvusEngine(Engine):
         return held
 
     def write(self, points: Sequence[Point]) -> None:
-        """Upsert; what is there is deleted first where an upsert would keep its other dynamic fields."""
+        """Upsert; where that keeps dynamic fields which a point no longer has, delete the rows and upsert them again.
+
+        Nothing is deleted before it was accepted. Meanwhile such rows carry no hash: a run that is killed here is made good by
+        the next one.
+        """
         vectors = self._layout.kind.pack(np.stack([point.vector for point in points]))
         rows = [self._layout.row(point, vector) for point, vector in zip(points, vectors, strict=True)]
-        if self._server.merges_upserts and (held := self._select(self._layout.id_field, [point.id for point in points])):
-            self.delete([row[self._layout.id_field] for row in held])
-        self._client.upsert(self.name, rows, timeout=TIMEOUT)
+        mixed = self._mixed(rows) if self._server.merges_upserts else {}
+        self._upsert([{**row, HASH_FIELD: ""} if row[self._layout.id_field] in mixed else row for row in rows])
+        if mixed:
+            self.delete(list(mixed))
+            self._upsert(list(mixed.values()))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete points by id."""
@@ -96,41 +107,40 @@ class MilvusEngine(Engine):
         """Flush: only what was flushed gets an index."""
         self._client.flush(self.name, timeout=LONG_TIMEOUT)
 
-    def retry_after(self, error: Exception) -> float | None:
-        """See errors.py."""
-        return retry_after(error)
-
-    def refused(self, error: Exception) -> bool:
-        """See errors.py."""
-        return refused(error)
-
-    def reason(self, error: Exception) -> str:
-        """See errors.py."""
-        return reason(error)
-
     @cached_property
     def _server(self) -> Server:
         return Server.parse(self._client.get_server_version(timeout=TIMEOUT))
 
-    def _select(self, field: str, values: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+    def _upsert(self, rows: list[dict[str, Any]]) -> None:
+        self._client.upsert(self.name, rows, timeout=TIMEOUT)
+
+    def _mixed(self, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """By id the rows that replace one with fields that they do not have."""
+        new = {row[self._layout.id_field]: row for row in rows}
+        held = {row[self._layout.id_field]: row for row in self._select(self._layout.id_field, list(new), self._layout.shown)}
+        return {id: new[id] for id, row in held.items() if row.keys() - new[id].keys()}
+
+    def _select(
+        self, field: str, values: Sequence[str], shown: Sequence[str] = ("document_id", HASH_FIELD)
+    ) -> Sequence[Mapping[str, Any]]:
         """The rows that have one of these values in a field, as of now."""
         rows: Sequence[Mapping[str, Any]] = self._client.query(
             self.name,
             filter=f"{field} in [{', '.join(map(quote, values))}]",
-            output_fields=[self._layout.id_field, "document_id", HASH_FIELD],
+            output_fields=[self._layout.id_field, *shown],
             consistency_level="Strong",
             timeout=TIMEOUT,
         )
         return rows
 
     def _index_names(self) -> Sequence[str]:
-        names: Sequence[str] = self._client.list_indexes(self.name, self._layout.vector_field)
+        names: Sequence[str] = self._client.list_indexes(self.name, self._layout.vector_field, timeout=TIMEOUT)
         return names
 
     def _metric(self) -> str:
         if not (names := self._index_names()):
             raise ValueError(f"collection {self.name!r} has no index on {self._layout.vector_field}: make one with metric COSINE")
-        metric: str = self._client.describe_index(self.name, names[0])["metric_type"]
+        metric: str = self._client.describe_index(self.name, names[0], timeout=TIMEOUT)["metric_type"]
         return METRICS.get(metric, metric)
 
     def _is_empty(self) -> bool:

@@ -7,23 +7,23 @@ import grpc
 from pymilvus import MilvusException
 from pymilvus.exceptions import DataNotMatchException, ParamError
 
+from taskvec_integrations import grpc_errors
+
 # Unavailable, too many requests, rate limit, too few resources, collection recovering, timeout.
 BUSY = {2, 4, 8, 12, 106, 10001}
 NOT_READY = 1  # also what pymilvus gives to everything it did not expect
 # Invalid, missing and too large parameters, bad insert data; 6 is milvus-lite's for all of these.
 REFUSED = {6, 1100, 1101, 1102, 1804}
-BUSY_CODES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-TOO_LARGE = "larger than max"  # gRPC has the same code for a message that is too large and for a server that is too busy
 
 
 def retry_after(error: Exception) -> float | None:
     """None where trying again will not help, else 0: Milvus never says how long to wait."""
     if isinstance(error, MilvusException):
         code, message = _code(error), error.message
-        busy = code in BUSY or (code == NOT_READY and "not ready" in message) or (code in BUSY_CODES and TOO_LARGE not in message)
+        busy = code in BUSY or (code == NOT_READY and "not ready" in message) or grpc_errors.is_busy(code, message)
         return 0.0 if busy else None
     if isinstance(error, grpc.RpcError):
-        return 0.0 if error.code() in BUSY_CODES and not _too_large(error) else None
+        return grpc_errors.retry_after(error)
     return None
 
 
@@ -32,7 +32,7 @@ def refused(error: Exception) -> bool:
     if isinstance(error, MilvusException):
         return isinstance(error, ParamError | DataNotMatchException) or _code(error) in REFUSED
     if isinstance(error, grpc.RpcError):
-        return error.code() == grpc.StatusCode.INVALID_ARGUMENT or _too_large(error)
+        return grpc_errors.refused(error)
     return isinstance(error, ValueError | TypeError)
 
 
@@ -41,14 +41,10 @@ def reason(error: Exception) -> str:
     if isinstance(error, MilvusException):
         return f"{_code(error)}: {error.message}"
     if isinstance(error, grpc.RpcError):
-        return f"{error.code().name}: {error.details()}"
+        return grpc_errors.reason(error)
     return str(error) or type(error).__name__
 
 
 def _code(error: MilvusException) -> object:
     """Milvus's number, or gRPC's code where pymilvus gave up trying (version 2.5 keeps the method that tells it)."""
     return error.code() if callable(error.code) else error.code
-
-
-def _too_large(error: grpc.RpcError) -> bool:
-    return TOO_LARGE in (error.details() or "")

@@ -10,7 +10,6 @@ from typing import Any
 
 from taskvec import Encoder, Task
 from taskvec.hub import DEFAULT_MODEL
-from taskvec.options import check_flag
 from taskvec_integrations.milvus.vector_types import vector_type
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 
@@ -38,7 +37,6 @@ class TaskvecEmbeddingFunction:
         document_task: TaskChoice = "auto",
         query_task: TaskChoice = "auto",
     ) -> None:
-        check_flag("late_chunking", late_chunking)
         self._encoder = LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self.precision = precision

@@ -9,6 +9,7 @@ from typing import Any
 
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient
 
+from taskvec.options import check_whole
 from taskvec_integrations.milvus.server import Server
 from taskvec_integrations.milvus.vector_types import vector_type
 
@@ -38,9 +39,13 @@ class TextCollection:
     description: str = ""
 
     def __post_init__(self) -> None:
+        check_whole("dimensions", self.dimensions)
         if not 2 <= self.dimensions <= MAX_DIMENSIONS:
             raise ValueError(f"dimensions is {self.dimensions}: Milvus has vectors of 2 to {MAX_DIMENSIONS}")
         vector_type(self.precision).check_dimensions(self.dimensions)
+        if len({self.id_field, self.text_field, self.vector_field}) < 3:
+            names = f"id_field {self.id_field!r}, text_field {self.text_field!r} and vector_field {self.vector_field!r}"
+            raise ValueError(f"two fields have one name: give {names} different ones")
 
     def create(
         self,
@@ -65,9 +70,14 @@ class TextCollection:
         consistency_level: str = "Bounded",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """`create` with an async client; under pymilvus 2.5, whose async client has no server version, the engine refuses."""
+        """`create` with an async client; NotImplementedError on milvus-lite, which makes collections for a MilvusClient only.
+
+        Under pymilvus 2.5, whose async client has no server version, the engine refuses.
+        """
         if hasattr(client, "get_server_version"):
-            self.check(Server.parse(await client.get_server_version()))
+            server = Server.parse(await client.get_server_version())
+            self.check(server)
+            server.check_async_create()
         await client.create_collection(collection_name, **self._options(consistency_level, properties))
 
     def check(self, server: Server) -> None:

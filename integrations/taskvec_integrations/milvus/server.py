@@ -56,6 +56,14 @@ class Server:
                 f"or a Milvus server of version {_dotted(kind.server)} or later"
             )
 
+    def check_async_create(self) -> None:
+        """A server that cannot make a collection for an async client is a NotImplementedError that says what works instead."""
+        if self.name == LITE:
+            raise NotImplementedError(
+                f"{self} cannot make a collection for an AsyncMilvusClient (it would leave half a one): make it with create and "
+                "a MilvusClient of the same file, which the async client can then use"
+            )
+
     def check_hybrid_search(self) -> None:
         """A server without hybrid_search is a NotImplementedError that says what works instead."""
         if self.version and self.name != LITE and self.version < HYBRID_SEARCH:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pymilvus import AnnSearchRequest
 
-from taskvec import Encoder, Task
+from taskvec import Encoder, Task, Usage
 from taskvec.pooling import cut_dimensions
 from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice, warn_of_cuts
 
 TextFields = str | Mapping[str, str] | None
 """The field whose text a row's missing vector is made of: one name for all collections, or by collection."""
@@ -122,7 +122,9 @@ class Texts:
                     f"{encoder.dimensions}: make the field for {encoder.dimensions} or fewer, or pass another encoder"
                 )
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
-        vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()))
+        usage = Usage()
+        vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()), usage=usage)
+        warn_of_cuts(usage, encoder)
         packed = {field.name: field.kind.pack(cut_dimensions(vectors, field.dim)) for field in fields.values()}
         return [packed[field.name][rows[text]] for text, field in texts]
 
@@ -132,9 +134,13 @@ class Texts:
         return value if isinstance(value, str) else None
 
 
-def has_text(data: Any) -> bool:
-    """Whether there is a text among the queries of a search, or the queries are one."""
-    return isinstance(data, str) or (isinstance(data, list | tuple) and any(isinstance(query, str) for query in data))
+def has_text(value: Any, *others: type) -> bool:
+    """Whether a value is a text (or one of `others`, which may hold one), a list with such, or a request with such data."""
+    if isinstance(value, AnnSearchRequest):
+        return has_text(value.data)
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, (str, *others)) or (isinstance(item, AnnSearchRequest) and has_text(item)) for item in value)
+    return isinstance(value, (str, *others))
 
 
 def with_data(request: AnnSearchRequest, data: Any) -> AnnSearchRequest:

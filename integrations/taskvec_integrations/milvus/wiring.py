@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
 from typing import Any
 
-from pymilvus import AnnSearchRequest, MilvusException
+from pymilvus import MilvusException
 
 from taskvec.pipeline import in_thread
 from taskvec_integrations.milvus.server import Server
-from taskvec_integrations.milvus.texts import Fields
+from taskvec_integrations.milvus.texts import Fields, has_text
 
 Fill = Callable[..., Any]
 """A method of Texts: (texts, the argument, the collection's fields, other arguments) -> the argument with vectors."""
@@ -38,7 +38,7 @@ class Call:
     @property
     def has_text(self) -> bool:
         """Whether there may be texts, so that the collection's fields have to be known."""
-        return may_hold_text(self._bound.arguments.get(self._names[0]))
+        return has_text(self._bound.arguments.get(self._names[0]), dict)
 
     @property
     def known(self) -> Fields | None:
@@ -124,12 +124,3 @@ async def _describe(call: Call) -> Mapping[str, Any]:
     describe = getattr(call.client, "describe_collection", None) or call.client._get_connection().describe_collection  # 2.5
     description: Mapping[str, Any] = await describe(call.collection, timeout=call.timeout)
     return description
-
-
-def may_hold_text(value: Any) -> bool:
-    """Whether an argument may hold texts: it is one, rows, or a list of queries or of requests with texts among them."""
-    if isinstance(value, AnnSearchRequest):
-        return may_hold_text(value.data)
-    if isinstance(value, list | tuple):
-        return any(isinstance(item, str | dict) or (isinstance(item, AnnSearchRequest) and may_hold_text(item)) for item in value)
-    return isinstance(value, str | dict)

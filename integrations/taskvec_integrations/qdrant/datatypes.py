@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from qdrant_client.models import Datatype, VectorParams
+from qdrant_client.models import Datatype
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -13,9 +13,9 @@ R = TypeVar("R")
 
 def check_datatypes(vectors: object) -> None:
     """A `vectors_config` with datatype uint8 is a ValueError that says why and what saves memory instead."""
-    named = vectors if isinstance(vectors, dict) else {"": vectors}
-    for name, params in named.items():
-        if isinstance(params, VectorParams) and params.datatype == Datatype.UINT8:
+    named = vectors if isinstance(vectors, dict) else {}
+    for name, params in {"": vectors, **named}.items():  # a dict may be one vector's parameters, or named ones
+        if (params.get("datatype") if isinstance(params, dict) else getattr(params, "datatype", None)) == Datatype.UINT8:
             raise ValueError(
                 f"vector {name!r} has datatype uint8, which cuts numbers to whole ones from 0 to 255: nothing is left of a "
                 "vector of length 1, whose numbers lie between -1 and 1. Use datatype float16, or scalar quantization, which "

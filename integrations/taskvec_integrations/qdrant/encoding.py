@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from taskvec import Encoder, Task
+from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.late_chunking import Span, check_spans
 from taskvec.pooling import Vectors, cut_dimensions
 from taskvec_integrations.chunking import split
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.options import LazyEncoder, warn_of_cuts
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
 from taskvec_integrations.qdrant.walk import Inference, Path
 
@@ -96,15 +96,20 @@ def encode(requests: Sequence[Request]) -> list[list[Any]]:
 
 def run(works: Sequence[Work]) -> None:
     """Encode works of one encoder, task and kind in one go."""
-    encoder, task = works[0].encoder, works[0].task
-    dimensions = max(work.dimensions for work in works)
+    encoder, usage = works[0].encoder, Usage()
+    options: EncodeOptions = {
+        "task": works[0].task,
+        "dimensions": max(work.dimensions for work in works),
+        "usage": usage,
+    }
     if works[0].joined:
-        results = encoder.encode_chunks([work.texts for work in works], task=task, dimensions=dimensions)
+        results = encoder.encode_chunks([work.texts for work in works], **options)
     elif works[0].spans is not None:
         texts, spans = [work.texts[0] for work in works], [work.spans or () for work in works]
-        results = encoder.encode_spans(texts, spans, task=task, dimensions=dimensions)
+        results = encoder.encode_spans(texts, spans, **options)
     else:
-        results = list(encoder.encode([work.texts[0] for work in works], task=task, dimensions=dimensions)[:, None])
+        results = list(encoder.encode([work.texts[0] for work in works], **options)[:, None])
+    warn_of_cuts(usage, encoder)
     for work, vectors in zip(works, results, strict=True):
         work.vectors = vectors
 
@@ -148,9 +153,14 @@ def runs(requests: Sequence[Request]) -> list[list[int]]:
                 continue
             found.append(list(group))
             if document in seen:
-                raise ValueError(
-                    f"{quote(requests[found[-1][0]].document)}: other texts stand between the chunks of document "
-                    f"{document[-1]!r}, and late chunking reads a document as it comes: put its points one after another"
-                )
+                raise interrupted(requests[found[-1][0]])
             seen.add(document)
     return found
+
+
+def interrupted(request: Request) -> ValueError:
+    """The error of a chunk whose document was over already."""
+    return ValueError(
+        f"{quote(request.document)}: other texts stand between the chunks of document {request.options.document_id!r}, and late "
+        "chunking reads a document as it comes: put its points one after another"
+    )

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.qdrant import errors
 from taskvec_integrations.qdrant.calls import Calls
-from taskvec_integrations.qdrant.errors import reason, refused, retry_after
 
 METRICS = {
     models.Distance.COSINE: "cosine",
@@ -29,6 +29,10 @@ class QdrantEngine(Engine):
     """The collection `name` of a client; `vector_name` where its vectors are named ones, `datatype` for one that is made."""
 
     writes_payloads = True
+
+    retry_after = staticmethod(errors.retry_after)
+    refused = staticmethod(errors.refused)
+    reason = staticmethod(errors.reason)
 
     def __init__(self, client: QdrantClient | AsyncQdrantClient, name: str, vector_name: str, datatype: Datatype) -> None:
         if datatype not in ("float32", "float16"):
@@ -118,18 +122,6 @@ class QdrantEngine(Engine):
     def weigh(self, point: Point) -> int:
         """JSON in UTF-8: some 21 characters for each number of a vector."""
         return point.payload_bytes + 3 * len(point.text) + 21 * len(point.vector) + 256
-
-    def retry_after(self, error: Exception) -> float | None:
-        """See errors.py."""
-        return retry_after(error)
-
-    def reason(self, error: Exception) -> str:
-        """See errors.py."""
-        return reason(error)
-
-    def refused(self, error: Exception) -> bool:
-        """See errors.py."""
-        return refused(error)
 
     def _params(self, vectors: models.VectorParams | dict[str, models.VectorParams] | None) -> models.VectorParams:
         """The field that vectors go into; ValueError where the collection has no such field or one that they do not fit."""

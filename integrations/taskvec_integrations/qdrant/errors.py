@@ -4,11 +4,10 @@ import grpc
 import httpx
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from taskvec_integrations import grpc_errors
+
 BUSY = {408, 429, 502, 503, 504}
 REFUSED = {400, 413, 422}
-BUSY_CODES = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED}
-REFUSED_CODES = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
-TOO_LARGE = "larger than max"  # gRPC has the same code for a message that is too large and for a server that is too busy
 
 
 def retry_after(error: Exception) -> float | None:
@@ -18,7 +17,7 @@ def retry_after(error: Exception) -> float | None:
     if isinstance(error, UnexpectedResponse):
         return _seconds(error.headers) if error.status_code in BUSY else None
     if isinstance(error, grpc.RpcError):
-        return 0.0 if error.code() in BUSY_CODES and not _too_large(error) else None
+        return grpc_errors.retry_after(error)
     asked = getattr(error, "retry_after_s", None)  # qdrant_client's ResourceExhaustedResponse, which older versions lack
     return None if asked is None else float(asked)
 
@@ -28,7 +27,7 @@ def refused(error: Exception) -> bool:
     if isinstance(error, UnexpectedResponse):
         return error.status_code in REFUSED
     if isinstance(error, grpc.RpcError):
-        return error.code() in REFUSED_CODES or _too_large(error)
+        return grpc_errors.refused(error)
     return isinstance(error, ValueError | TypeError)
 
 
@@ -41,12 +40,8 @@ def reason(error: Exception) -> str:
             said = error.content.decode(errors="replace")
         return f"{error.status_code} ({error.reason_phrase}): {said}"
     if isinstance(error, grpc.RpcError):
-        return f"{error.code().name}: {error.details()}"
+        return grpc_errors.reason(error)
     return str(error) or type(error).__name__
-
-
-def _too_large(error: grpc.RpcError) -> bool:
-    return TOO_LARGE in (error.details() or "")
 
 
 def _seconds(headers: httpx.Headers) -> float:

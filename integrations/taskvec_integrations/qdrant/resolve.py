@@ -7,8 +7,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from taskvec import Encoder
 from taskvec.hub import MINI
 from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
-from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, text_of
-from taskvec_integrations.qdrant.encoding import Request, encode
+from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, quote, text_of
+from taskvec_integrations.qdrant.encoding import Request, encode, interrupted
 from taskvec_integrations.qdrant.walk import Inference, rewrite
 from taskvec_integrations.qdrant.walk import Path as Place
 
@@ -84,27 +84,48 @@ class Resolver:
     def _read(self, points: Iterable[T]) -> Iterator[Block[T]]:
         """Blocks of points with their requests; the chunks of a document stay in one block, however many they are."""
         block = Block[T]([], [])
-        previous: set[tuple[object, ...]] = set()
+        documents = Documents()
         try:
             for point in points:
                 found = self.find(point, "document")
-                documents = {(request.path, request.chunk_of) for request in found if request.options.joined}
-                if len(block.points) >= BLOCK and documents.isdisjoint(previous):
+                if not documents.go_on(found) and len(block.points) >= BLOCK:
                     yield block
                     block = Block[T]([], [])
-                if len(block.points) >= MAX_CHUNKS:
-                    raise _endless(found[0])
                 block.points.append(point)
                 block.requests.extend(found)
-                previous = {*documents}
         except Exception:
             yield block
             raise
         yield block
 
 
+class Documents:
+    """The late-chunked documents of a stream: those that the last point was of, and that none comes back once it is over."""
+
+    def __init__(self) -> None:
+        self._current: dict[tuple[object, ...], int] = {}
+        self._over: set[int] = set()  # hashes: there may be millions of documents
+
+    def go_on(self, found: list[Request]) -> bool:
+        """Whether the next point, with these requests, has a chunk of a document that the one before it has one of, too.
+
+        A document of too many points is a ValueError, and so is one that others stand between.
+        """
+        before, self._current = self._current, {}
+        for request in found:
+            if request.options.joined:
+                document = (request.path, request.chunk_of)
+                if document not in before and hash(document) in self._over:
+                    raise interrupted(request)
+                self._current[document] = before.get(document, 0) + 1
+                if self._current[document] > MAX_CHUNKS:
+                    raise _endless(request)
+        self._over.update(hash(document) for document in before if document not in self._current)
+        return not self._current.keys().isdisjoint(before)
+
+
 def _endless(request: Request) -> ValueError:
     return ValueError(
-        f"document {request.options.document_id!r} has more than {MAX_CHUNKS:,} points in an upload, and late chunking reads a "
-        "document whole before anything is sent: give every document its own document_id"
+        f"{quote(request.document)}: document {request.options.document_id!r} has more than {MAX_CHUNKS:,} points in an upload, "
+        "and late chunking reads a document whole before anything is sent: give every document its own document_id"
     )

@@ -11,6 +11,8 @@ from typing import Any
 
 from qdrant_client import models
 
+from taskvec.options import check_whole
+
 FULL, SMALL, WORDS = "full", "small", "words"
 BM25 = "Qdrant/bm25"
 
@@ -39,6 +41,10 @@ class TwoStageSearch:
     tenant: str | None = None
 
     def __post_init__(self) -> None:
+        check_whole("dimensions", self.dimensions)
+        check_whole("small", self.small_dimensions)
+        if not isinstance(self.oversampling, int | float) or isinstance(self.oversampling, bool):
+            raise TypeError(f"oversampling is {self.oversampling!r}: a number was expected")
         if not 1 <= self.small_dimensions < self.dimensions:
             raise ValueError(f"small is {self.small_dimensions}: use 1 to {self.dimensions - 1}, less than the full vector has")
         if not self.oversampling >= 1:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence, Sized
 from functools import wraps
 from itertools import chain
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 
 import numpy as np
 from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
@@ -25,7 +25,26 @@ R = TypeVar("R")
 
 ARRAYS = (dict, np.ndarray)  # whole columns of ready vectors
 
+COLUMNS = ("ids", "payload")
+"""What `upload_collection` takes beside the vectors, one for each."""
+
 log = logging.getLogger("taskvec")
+
+
+class _Counted:
+    """An iterator that knows how many items were taken from it."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self.count = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.count += 1
+        return item
 
 
 class Client(Protocol):
@@ -92,9 +111,10 @@ def streaming_async(method: Callable[P, None], name: str) -> Callable[P, Corouti
         client = _client(bound)
         if isinstance(client._client, AsyncQdrantLocal):
             given = _checked(bound, name)
-            if not isinstance(given, ARRAYS):
-                bound.arguments[name] = await in_thread(lambda: [*chain.from_iterable(client._resolver.blocks(given))])
-            method(*bound.args, **bound.kwargs)
+            if isinstance(given, ARRAYS):
+                method(*bound.args, **bound.kwargs)
+            else:
+                _send(method, bound, name, await in_thread(lambda: [*chain.from_iterable(client._resolver.blocks(given))]))
         else:
             await in_thread(_upload, method, bound, name)
 
@@ -107,8 +127,7 @@ def _upload(method: Callable[..., None], bound: inspect.BoundArguments, name: st
     given = _checked(bound, name)
 
     def send(blocks: Iterable[list[Any]]) -> None:
-        bound.arguments[name] = chain.from_iterable(blocks)
-        method(*bound.args, **bound.kwargs)
+        _send(method, bound, name, chain.from_iterable(blocks))
 
     if isinstance(given, ARRAYS):
         method(*bound.args, **bound.kwargs)
@@ -118,10 +137,26 @@ def _upload(method: Callable[..., None], bound: inspect.BoundArguments, name: st
         consume_meanwhile(send, client._resolver.blocks(given))
 
 
+def _send(method: Callable[..., None], bound: inspect.BoundArguments, name: str, items: Iterable[Any]) -> None:
+    """Call an upload method; where it leaves items because ids or payloads have ended, a ValueError with both counts."""
+    sent = _Counted(items)
+    columns = {other: bound.arguments[other] for other in COLUMNS if bound.arguments.get(other) is not None}
+    counted = {other: column if isinstance(column, Sized) else _Counted(column) for other, column in columns.items()}
+    bound.arguments.update(counted, **{name: sent})
+    method(*bound.args, **bound.kwargs)
+    next(sent, None)  # what was left, if anything
+    for other, column in counted.items():
+        count = column.count if isinstance(column, _Counted) else len(column)
+        if count < sent.count:
+            raise ValueError(
+                f"{other} has {count} items for {sent.count} vectors or more: the first {count} were uploaded, give one for each"
+            )
+
+
 def _checked(bound: inspect.BoundArguments, name: str) -> Any:
     """The points or vectors to upload; too few ids or payloads for a list of vectors are a ValueError."""
     given = bound.arguments[name]
-    for other in ("ids", "payload"):
+    for other in COLUMNS:
         column = bound.arguments.get(other)
         if isinstance(given, Sequence) and isinstance(column, Sized) and len(column) < len(given):
             raise ValueError(f"{other} has {len(column)} items for {len(given)} vectors: give one for each")

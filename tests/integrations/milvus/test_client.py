@@ -202,6 +202,29 @@ def test_flushed_rows_are_found(asked: Asked, plain: MilvusClient, name: str) ->
     assert {hit["id"] for hit in asked("search", name, ["?"], limit=4)[0]} == set(TEXTS)
 
 
+@pytest.mark.skipif(not hasattr(AsyncMilvusClient, "get_server_version"), reason="pymilvus 2.5 cannot ask what it talks to")
+def test_an_async_client_makes_no_collection_on_milvus_lite(plain: MilvusClient, mini: Encoder, uri: str, name: str) -> None:
+    asked = Asked(AsyncTaskvecMilvusClient, uri, encoder=mini, text_field="text")
+    with pytest.raises(NotImplementedError, match=r"milvus-lite .* make it with create and a MilvusClient of the same file"):
+        asked.create(TextCollection(DIMENSIONS), name)
+    assert not plain.has_collection(name)
+    TextCollection(DIMENSIONS).create(plain, name, consistency_level="Strong")
+    asked("insert", name, ROWS)
+    assert [hit["id"] for hit in asked("search", name, [QUESTIONS[0]], limit=1)[0]] == ["bread"]
+    asked.close()
+
+
+@on("lite")
+def test_a_text_that_is_cut_is_warned_of(asked: Asked, plain: MilvusClient, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    TextCollection(DIMENSIONS).create(plain, name, consistency_level="Strong")
+    asked("insert", name, ROWS)
+    assert not [record for record in caplog.records if record.name == "taskvec"]
+    asked("insert", name, [{"id": "long", "text": "word " * 9000}])
+    assert [record.message for record in caplog.records if record.name == "taskvec"] == [
+        "1 texts were cut at 8192 tokens, the context of mini"
+    ]
+
+
 def test_search_iterator_takes_text(plain: MilvusClient, mini: Encoder, uri: str, name: str) -> None:
     client = TaskvecMilvusClient(uri, encoder=mini, text_field="text")
     TextCollection(DIMENSIONS).create(client, name, consistency_level="Strong")

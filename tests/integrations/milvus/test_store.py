@@ -1,6 +1,7 @@
 """What is Milvus's own in MilvusStore: the rest is the contract of every store (tests/contract)."""
 
 import asyncio
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from pymilvus.exceptions import DataNotMatchException, ParamError
 
 from milvus_checks import on
 from taskvec import Encoder
-from taskvec_integrations.milvus import MilvusStore, TaskvecMilvusClient, TextCollection
+from taskvec_integrations.milvus import MilvusStore, TaskvecMilvusClient, TextCollection, engine
 from taskvec_integrations.milvus.engine import quote
 from taskvec_integrations.milvus.errors import reason, refused, retry_after
 from taskvec_integrations.store import Document
@@ -57,6 +58,78 @@ def test_what_milvus_refuses_is_named_and_the_rest_lands(plain: MilvusClient, mi
     assert report.documents.written == len(strange) + len(bad) - len(reasons)
     again = store.ingest((id, "A text.") for id in strange)
     assert (again.documents.skipped, again.chunks.encoded) == (len(strange), 0)
+
+
+@on("lite")
+@pytest.mark.parametrize("call", ["delete", "second upsert"])
+def test_a_run_that_ends_between_a_row_and_its_old_fields_is_made_good(
+    plain: MilvusClient, mini: Encoder, name: str, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    MilvusStore(plain, name, encoder=mini, dimensions=8).ingest([Document("a", "old", payload={"gone": 1, "v": 1})])
+    new = Document("a", "new", payload={"v": 2})
+    upserts, upsert = [0], plain.upsert
+
+    def gone(*args: Any, **kwargs: Any) -> Any:
+        upserts[0] += 1
+        if call == "delete" or upserts[0] == 2:
+            raise RuntimeError("the machine is gone")
+        return upsert(*args, **kwargs)
+
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(plain, call.removeprefix("second "), gone)
+        with pytest.raises(RuntimeError, match="the machine is gone"):
+            store.ingest([new])
+    assert MilvusStore(plain, name, encoder=mini, dimensions=8).ingest([new]).chunks.written == 1
+    (hit,) = MilvusStore(plain, name, encoder=mini, dimensions=8).search("new")
+    assert (hit.text, hit.payload) == ("new", {"v": 2})
+
+
+@on("lite")
+def test_an_edit_without_an_old_field_that_is_refused_leaves_the_row(plain: MilvusClient, mini: Encoder, name: str) -> None:
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8, chunk_tokens=None)
+    store.ingest([Document("a", "old", payload={"gone": 1})])
+    assert store.ingest([Document("a", "long " * 20_000, payload={"v": 2})]).failed
+    (hit,) = store.search("old")
+    assert (hit.text, hit.payload) == ("old", {"gone": 1})
+
+
+ENGINE_CALLS = set(re.findall(r"self\._client\.(\w+)\(", inspect.getsource(engine)))
+
+
+@on("lite")
+@pytest.mark.parametrize("indexed", [True, False], ids=["", "cut short"])
+def test_no_call_waits_for_ever(
+    plain: MilvusClient, mini: Encoder, name: str, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    waiting, called = set(), set()
+
+    def watched(method: str) -> Callable[..., Any]:
+        call = getattr(plain, method)
+
+        def watch(*args: Any, **kwargs: Any) -> Any:
+            called.add(method)
+            if not kwargs.get("timeout"):
+                waiting.add(method)
+            return call(*args, **kwargs)
+
+        return watch
+
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8)
+    store.ingest([("a", "text")])
+    if indexed:
+        plain.drop_collection(name)
+    else:
+        plain.release_collection(name)
+        plain.drop_index(name, "vector")
+    for method in ENGINE_CALLS:
+        monkeypatch.setattr(plain, method, watched(method))
+    store = MilvusStore(plain, name, encoder=mini, dimensions=8)
+    store.ingest([Document("a", "text", payload={"old": 1})])
+    store.ingest([("a", "edited")])
+    store.search("text")
+    assert not waiting
+    assert called >= ENGINE_CALLS - {"alter_collection_properties", "create_collection" if not indexed else "create_index"}
 
 
 class Unwell(MilvusClient):

@@ -148,9 +148,16 @@ def test_an_engine_that_tells_no_version_is_refused_nothing(stub: Stub, asked: A
     [
         ({"dimensions": 1}, "dimensions is 1: Milvus has vectors of 2 to 32768"),
         ({"dimensions": 12, "precision": "binary"}, "12 is not a multiple of 8"),
+        ({"dimensions": 8, "vector_field": "id"}, "two fields have one name: give id_field 'id', .* and vector_field 'id'"),
         ({"dimensions": 64, "precision": "uint8"}, "unknown precision 'uint8': Milvus stores float32, float16"),
     ],
 )  # fmt: skip
 def test_layouts_that_cannot_be(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TextCollection(**options)
+
+
+@pytest.mark.parametrize("dimensions", ["64", 64.0, True, None], ids=repr)
+def test_dimensions_are_a_whole_number(dimensions: Any) -> None:
+    with pytest.raises(TypeError, match=rf"dimensions is {dimensions!r}: a whole number was expected"):
+        TextCollection(dimensions)

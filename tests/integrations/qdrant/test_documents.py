@@ -225,6 +225,16 @@ def test_rows_of_a_multivector_are_the_late_chunks_of_its_text(options: dict[str
         assert len(rows) == {12: 6, 1000: 1}[options["chunk_tokens"]]
 
 
+@pytest.mark.parametrize("options", [{}, {"document_id": "a"}], ids=["alone", "joined"])
+def test_a_text_that_is_cut_is_warned_of(client: Client, caplog: pytest.LogCaptureFixture, options: dict[str, Any]) -> None:
+    create(client)
+    client.upsert(COLLECTION, points([TEXTS[0], "word " * 9000], **options))
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == (
+        [] if options else ["1 texts were cut at 8192 tokens, the context of mini"]
+    )  # joined ones are read in windows
+
+
 def test_chunks_have_at_most_the_tokens_asked_for(mini: Encoder) -> None:
     text = "\n\n".join(" ".join(TEXTS) for _ in range(5))
     (spans,) = split([text], mini, 20)
@@ -302,7 +312,8 @@ def test_a_client_is_not_made_with_what_cannot_work(arguments: dict[str, Any]) -
 
 def test_uint8_is_refused_with_the_reason_and_the_way_out(client: Client) -> None:
     uint8 = models.VectorParams(size=4, distance=models.Distance.COSINE, datatype=models.Datatype.UINT8)
-    for vectors in (uint8, {"good": params(), "bad": uint8}):
+    as_dict = {"size": 4, "distance": "Cosine", "datatype": "uint8"}
+    for vectors in (uint8, {"good": params(), "bad": uint8}, as_dict, {"good": params(), "bad": as_dict}):
         with pytest.raises(ValueError, match=r"datatype uint8, which cuts numbers to whole ones.* Use datatype float16"):
             client.create_collection(COLLECTION, vectors)
     assert not client.collection_exists(COLLECTION)

@@ -134,3 +134,21 @@ def test_a_whole_text_becomes_a_multivector(face: Face, mini: Encoder) -> None:
     assert_equal(stored(face, 1, "chunks")[0], expected)
     (hit,) = face.query_points(COLLECTION, document(QUESTION, chunk_tokens=100), using="chunks").points
     assert_equal(hit.score, (expected @ mini.encode_queries(QUESTION)).max())
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["list", "generator"])
+@pytest.mark.parametrize("column", ["ids", "payload"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_upload_that_leaves_vectors_out_says_so(face: Face, column: str, lazy: bool, count: int) -> None:
+    create(face)
+    columns = {"ids": list(range(4)), "payload": [{}] * 4}
+    columns[column] = iter(columns[column][:count]) if lazy else columns[column][:count]
+    with pytest.raises(ValueError, match=rf"{column} has {count} items for \d vectors or more: the first {count} were uploaded"):
+        face.upload_collection(COLLECTION, (document(text) for text in TEXTS), **columns, batch_size=1)
+    assert len(face.retrieve(COLLECTION, [0, 1, 2, 3])) == count
+
+
+def test_an_upload_may_be_given_more_ids_than_vectors(face: Face) -> None:
+    create(face)
+    face.upload_collection(COLLECTION, (document(text) for text in TEXTS), ids=iter(range(9)), payload=({} for _ in range(9)))
+    assert len(face.retrieve(COLLECTION, list(range(9)))) == 4

@@ -194,3 +194,16 @@ def test_a_plan_that_cannot_work_is_refused() -> None:
         TwoStageSearch("mini", WIDTH).query("a", tenant="b")
     with pytest.raises(ValueError, match=r"the plan sets dimensions \(384, 96\): leave them out of options"):
         TwoStageSearch("mini", WIDTH).vectors("a", {"dimensions": 3})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"dimensions": "384"}, "dimensions is '384': a whole number was expected"),
+        ({"dimensions": 384, "small": 96.0}, r"small is 96\.0: a whole number was expected"),
+        ({"dimensions": 384, "oversampling": "8"}, "oversampling is '8': a number was expected"),
+    ],
+)
+def test_arguments_of_the_wrong_type(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        TwoStageSearch("mini", **arguments)

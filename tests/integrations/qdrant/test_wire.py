@@ -107,14 +107,38 @@ def test_a_document_is_never_cut_at_the_end_of_a_block(remote: Client, mini: Enc
     assert_equal(stored(remote, len(vectors)), np.concatenate(mini.encode_chunks(chunks)))
 
 
+def point(number: int, **options: Any) -> models.PointStruct:
+    return models.PointStruct(id=number, vector=document(f"text {number}", **options))
+
+
 def test_a_document_without_end_is_refused(remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolve, "BLOCK", 4)
     monkeypatch.setattr(resolve, "MAX_CHUNKS", 10)
     create(remote)
-    with pytest.raises(ValueError, match=r"document None has more than 10 points .* its own document_id"):
+    with pytest.raises(ValueError, match=r"Document\('a', .*document None has more than 10 points .* its own document_id"):
         remote.upload_points(COLLECTION, points(["a"] * 11, late_chunking=True))
     remote.upload_points(COLLECTION, points(["a"] * 10, late_chunking=True))
     assert len(bodies(server, "/points")) == 1
+
+
+def test_points_before_a_document_do_not_count_as_its_own(
+    remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve, "BLOCK", 4)
+    monkeypatch.setattr(resolve, "MAX_CHUNKS", 10)
+    create(remote)
+    ids = [*"abc", *"d" * 10]
+    remote.upload_points(COLLECTION, (point(number, document_id=id) for number, id in enumerate(ids)))
+    assert len(remote.retrieve(COLLECTION, list(range(20)))) == 13
+
+
+def test_a_document_that_comes_back_much_later_is_refused(remote: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve, "BLOCK", 4)
+    create(remote)
+    ids = [*"aabbccddeeffgg", "a"]
+    with pytest.raises(ValueError, match=r"Document\('text 14', .* between the chunks of document 'a', .* one after another"):
+        remote.upload_points(COLLECTION, (point(number, document_id=id) for number, id in enumerate(ids)), batch_size=2)
+    assert len(remote.retrieve(COLLECTION, list(range(20)))) == 14
 
 
 def test_what_comes_before_a_mistake_is_sent_and_the_mistake_is_named(
