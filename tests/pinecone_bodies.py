@@ -122,9 +122,7 @@ BODIES: Mapping[str, Shape] = {
     "documents/fetch": Shape(
         optional={"ids": [str], "filter": OBJECT, "include_fields": [str], "pagination_token": str, "limit": whole}
     ),
-    "documents/update": Shape(
-        optional={"documents": [DOCUMENT], "filter": OBJECT, "set_fields": OBJECT, "remove_fields": [str]}
-    ),
+    "documents/update": Shape(optional={"documents": [DOCUMENT], "filter": OBJECT, "set_fields": OBJECT, "remove_fields": [str]}),
     "documents/delete": Shape(optional={"ids": [str], "filter": OBJECT, "delete_all": bool}),
     "documents/list": Shape(optional={"prefix": str, "limit": whole, "pagination_token": str}),
     "indexes/configure": Shape(

@@ -150,11 +150,8 @@ class Engine(ABC):
     writes_payloads = False
     """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
 
-    def point_id(self, document_id: str, chunk: int, hash: str) -> str:
-        """The id that a chunk is stored under, the same in every run; a UUID, unless the database has better use for it.
-
-        One that depends on `hash` makes of a changed chunk a new point and of the old one a stale point, which is deleted.
-        """
+    def point_id(self, document_id: str, chunk: int) -> str:
+        """The id of a chunk, the same in every run: a UUID, unless the database has better use for it."""
         return uuid_of(document_id, chunk)
 
     @abstractmethod

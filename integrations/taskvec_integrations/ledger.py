@@ -68,7 +68,7 @@ class Ledger:
         with self._lock:
             self.report.documents.failed += work.failed
             self.report.documents.written += not work.failed
-            self.report.documents.deleted += bool(work.stale) and not work.failed
+            self.report.documents.deleted += bool(work.stale)
 
     def retried(self) -> None:
         """A call is made again."""

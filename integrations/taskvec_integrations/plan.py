@@ -112,8 +112,8 @@ class Planner:
         return [next(whole) if source.spans is None else source.spans for source in sources]
 
     def _compare(self, source: Source, spans: Sequence[Span], held: Mapping[str, str]) -> tuple[Work, dict[str, str]]:
+        ids = [self._engine.point_id(source.id, chunk) for chunk in range(len(spans))]
         hashes = self._hashes(source, spans)
-        ids = [self._engine.point_id(source.id, chunk, hashed) for chunk, hashed in enumerate(hashes)]
         now = dict(zip(ids, hashes, strict=True))
         encode: list[int] = []
         rewrite: list[int] = []

@@ -30,7 +30,7 @@ class Batch:
 
     points: list[Planned] = field(default_factory=list)
     payloads: list[Planned] = field(default_factory=list)
-    stale: list[tuple[Work, str]] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
     ends: list[Work] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     bytes: int = 0
@@ -69,7 +69,7 @@ class Uploader:
         for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
             self._room(self._engine.weigh(point), point.id).payloads.append((work, point))
         for id in work.stale:
-            self._room(len(id), id).stale.append((work, id))
+            self._room(len(id), id).stale.append(id)
         self._batch.ends.append(work)
 
     def close(self) -> None:
@@ -121,10 +121,9 @@ class Uploader:
         try:
             self._write(self._engine.write, batch.points)
             self._write(self._engine.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
-            # What a document had before stays where the server refused some of what it has now.
-            if stale := [id for work, id in batch.stale if not work.failed]:
-                self._retries(self._engine.delete, stale)
-                self._ledger.deleted(len(stale))
+            if batch.stale:
+                self._retries(self._engine.delete, batch.stale)
+                self._ledger.deleted(len(batch.stale))
             for work in batch.ends:
                 self._ledger.finished(work)
                 self._finished(work)

@@ -1,10 +1,13 @@
 """A namespace of a Pinecone index as an Engine: what it records, looks up, writes and finds. Knows the SDK, nothing of encoding.
 
 Pinecone shows writes late, but those of a namespace in the order they were made. What this process wrote is remembered until it
-shows; what a killed one wrote and does not show yet is written again under the same ids.
+shows; what a killed one wrote and does not show yet is written again under the same ids. A changed chunk has a record of another
+id than before (records.py): the new one is written, then the old one deleted. A run that is killed in between leaves both, the
+next one repairs that.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vecto
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.errors import IncompleteUpsertError, reason, refused, retry_after, status
 from taskvec_integrations.pinecone.limits import ENVELOPE, MAX_BYTES, MAX_VECTORS
-from taskvec_integrations.pinecone.records import can_name, document_of, hash_of, record_id, to_record, weigh
+from taskvec_integrations.pinecone.records import can_name, document_of, hashes, is_of, point_of, record_id, to_record, weigh
 
 METRICS = {"dotproduct": "dot", "euclidean": "euclid"}
 DEFAULT = "__default__"
@@ -52,16 +55,20 @@ class PineconeEngine(Engine):
         self.name = f"{host[2] or host[0]}/{namespace or DEFAULT}"
         self._index = index
         self._namespace = namespace
-        self._changes: dict[str, dict[str, bool]] = {}  # {document: {record: whether it is there now}}, latest last
-        self._known: set[int] | None = None  # hashes of the documents, where all of them were written in this run
+        self._held: dict[str, frozenset[str]] = {}  # the records of documents, whether they show already or not; the latest last
+        self._last = ""  # the document that was changed last
+        self._written: set[int] | None = None  # hashes of the documents there are, where this run found an empty namespace
+        self._lock = threading.Lock()
 
-    def point_id(self, document_id: str, chunk: int, hash: str) -> str:
-        """See records.py; a changed chunk becomes a record of its own, and the old one is deleted."""
-        return record_id(document_id, chunk, hash)
+    def point_id(self, document_id: str, chunk: int) -> str:
+        """The beginning of a record's id, see records.py."""
+        return f"{document_id}#{chunk}"
 
     def find(self) -> Found:
         """The namespace with its record; it need not exist, the index must: it is the user's to make."""
-        self._known = None
+        self._written = None
+        if not self._last:  # no run is going on that this could be a search beside
+            self._held.clear()
         stats = self._index.describe_index_stats()
         if stats.dimension is None:
             raise ValueError(f"the index of {self.name} has no dimension: a dense one with metric cosine is needed")
@@ -81,31 +88,32 @@ class PineconeEngine(Engine):
         self._index.upsert(vectors=[held], namespace=RECORDS)
         if not self._wait(lambda: self._record() == record):
             raise TimeoutError(f"the record of {self.name} could not be read {self.visible_seconds} s after it was written")
-        self._known = set()
+        self._written = set()
 
     def stored(self, document_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """A listing by prefix for each document, unless this run has seen an empty namespace and did not write it."""
-        known = self._known
-        listed = [id for id in document_ids if can_name(id) and (known is None or hash(id) in known)]
+        """A listing by prefix for each document, unless this run found an empty namespace and has not written it since."""
+        named = [id for id in document_ids if can_name(id)]
         with ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="taskvec-look-up") as pool:
-            found = dict(zip(listed, pool.map(self._list, listed), strict=True))
-        for id in listed:
-            for record, there in dict(self._changes.get(id, {})).items():
-                (found[id].add if there else found[id].discard)(record)
-        return {id: {record: hash_of(record) for record in records} for id, records in found.items() if records}
+            found = zip(named, pool.map(self._records, named), strict=True)
+            return {id: hashes(records) for id, records in found if records}
 
     def write(self, points: Sequence[Point]) -> None:
-        """Upsert in one request."""
+        """Upsert in one request, then delete what that replaces."""
         answer = self._index.upsert(vectors=[to_record(point) for point in points], namespace=self._namespace)
         if answer.upserted_count != len(points):
             raise IncompleteUpsertError(f"Pinecone took {answer.upserted_count} of {len(points)} records")
-        self._remember([point.id for point in points], there=True)
+        replaced: list[str] = []
+        for document_id, group in groupby(points, lambda point: point.document_id):
+            new = {point.id: record_id(point) for point in group}
+            before = self._records(document_id)
+            replaced += [record for record in before if new.get(point_of(record), record) != record]
+            self._hold(document_id, before.union(new.values()), changed=True)
+        self._delete(replaced)
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete records by id."""
-        with _in_no_namespace():
-            self._index.delete(ids=list(ids), namespace=self._namespace)
-        self._remember(ids, there=False)
+        """Delete points by id."""
+        wanted, documents = set(ids), dict.fromkeys(map(document_of, ids))
+        self._delete([record for id in documents for record in self._records(id) if point_of(record) in wanted])
 
     def query(self, vector: Vector, limit: int, filter: Any) -> list[Hit]:
         """Nearest records, with all but the vector; Pinecone makes floats of whole numbers in a payload."""
@@ -120,10 +128,9 @@ class PineconeEngine(Engine):
 
     def finish(self) -> None:
         """Wait until the last change shows, and with it all before it."""
-        last = next(reversed(self._changes), None)
-        if last is not None and not self._wait(lambda: self._shows(last)):
+        if self._last and not self._wait(lambda: self._list(self._last) == self._records(self._last)):
             log.warning("%s does not show its last change %s s after it was made", self.name, self.visible_seconds)
-        self._changes.clear()
+        self._last = ""
 
     def weigh(self, point: Point) -> int:
         """See records.py."""
@@ -152,12 +159,37 @@ class PineconeEngine(Engine):
                 return Record.from_json(held.metadata[FIELD])
         return None
 
-    def _list(self, document_id: str) -> set[str]:
-        """All records of a document that show."""
-        found: set[str] = set()
+    def _records(self, document_id: str) -> frozenset[str]:
+        """The records of a document, by id."""
+        held = self._held.get(document_id)
+        if held is None:
+            new = self._written is not None and hash(document_id) not in self._written
+            self._hold(document_id, held := frozenset() if new else self._list(document_id))
+        return held
+
+    def _hold(self, document_id: str, records: frozenset[str], changed: bool = False) -> None:
+        with self._lock:
+            self._held.pop(document_id, None)
+            self._held[document_id] = records
+            while len(self._held) > REMEMBERED:
+                del self._held[next(iter(self._held))]
+            if changed:
+                self._last = document_id
+                if self._written is not None:
+                    self._written.add(hash(document_id))
+
+    def _delete(self, records: Sequence[str]) -> None:
+        for start in range(0, len(records), MAX_VECTORS):
+            with _in_no_namespace():
+                self._index.delete(ids=list(records[start : start + MAX_VECTORS]), namespace=self._namespace)
+        for document_id, group in groupby(records, lambda record: document_of(point_of(record))):
+            self._hold(document_id, self._records(document_id).difference(group), changed=True)
+
+    def _list(self, document_id: str) -> frozenset[str]:
+        """The records of a document that show."""
         with _in_no_namespace():
-            found.update(id for id in self._pages(f"{document_id}#") if document_of(id) == document_id)
-        return found
+            return frozenset(record for record in self._pages(f"{document_id}#") if is_of(document_id, record))
+        return frozenset()
 
     def _pages(self, prefix: str) -> Iterator[str]:
         more: dict[str, str] = {}
@@ -168,18 +200,6 @@ class PineconeEngine(Engine):
             if not token:
                 return
             more = {"pagination_token": token}
-
-    def _remember(self, ids: Sequence[str], there: bool) -> None:
-        for document_id, records in groupby(ids, document_of):
-            self._changes[document_id] = self._changes.pop(document_id, {}) | dict.fromkeys(records, there)
-            if self._known is not None:
-                self._known.add(hash(document_id))
-        while len(self._changes) > REMEMBERED:
-            del self._changes[next(iter(self._changes))]
-
-    def _shows(self, document_id: str) -> bool:
-        listed = self._list(document_id)
-        return all((id in listed) == there for id, there in self._changes[document_id].items())
 
     def _wait(self, shows: Callable[[], bool]) -> bool:
         """Whether it shows in time; a server that is busy meanwhile is asked again."""

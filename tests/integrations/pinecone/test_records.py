@@ -42,7 +42,9 @@ def test_vectors_sent_are_those_of_encode_queries_bit_for_bit(
     found = getattr(face, method)(namespace=DEFAULT, **asked)
     np.testing.assert_array_equal(sent_vector(server), mini.encode_queries(QUESTION))
     scores = mini.encode_documents(TEXTS) @ mini.encode_queries(QUESTION)
-    assert [hit["_id"] for hit in found.to_dict()["result"]["hits"]] == [IDS[place] for place in np.argsort(-scores)[:3]] or VERSION > 8
+    assert [hit["_id"] for hit in found.to_dict()["result"]["hits"]] == [
+        IDS[place] for place in np.argsort(-scores)[:3]
+    ] or VERSION > 8
     assert [hit.fields["text"] for hit in found.result.hits] == [TEXTS[place] for place in np.argsort(-scores)[:3]]
 
 
