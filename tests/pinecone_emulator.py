@@ -7,12 +7,11 @@
 import json
 import re
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,6 +19,7 @@ from loopback import JsonHandler, LoopbackServer, serving
 from pinecone_bodies import BODIES, problems
 from pinecone_data import Data, Record
 from pinecone_documents import DOCUMENTS, Documents
+from pinecone_faults import Fault, forward, reset
 from pinecone_filters import RejectedError
 from pinecone_operations import VECTORS
 
@@ -43,33 +43,6 @@ ROUTES = [
         ("PATCH", r"/indexes/(?P<namespace>[^/]+)", "indexes/configure"),
     ]
 ]
-
-
-@dataclass
-class Fault:
-    """What goes wrong, with which of the requests whose operation is `operation` ("": any).
-
-    kind: a status, a reset connection, or an answer that takes `seconds`. every: the k-th, 2k-th ... of them. times: how often
-    at most. landed: the request has taken effect, only its answer is lost.
-    """
-
-    kind: int | Literal["reset", "slow"]
-    operation: str = ""
-    every: int = 1
-    times: float = float("inf")
-    landed: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    seen: int = 0
-
-    def strikes(self, operation: str) -> bool:
-        """Whether it is this request's turn."""
-        if self.operation not in ("", operation):
-            return False
-        self.seen += 1
-        struck = self.seen % self.every == 0 and self.times > 0
-        self.times -= struck
-        return struck
 
 
 @dataclass(frozen=True)
@@ -101,6 +74,7 @@ class PineconeServer(LoopbackServer):
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.broken: list[str] = []
+        self.http2_port: int | None = None  # where pinecone_grpc.py listens
 
     def fail(self, kind: int | Literal["reset", "slow"], operation: str = "", **how: Any) -> Fault:
         """Let something go wrong from now on; see Fault."""
@@ -117,6 +91,20 @@ class PineconeServer(LoopbackServer):
     def sent(self, operation: str) -> list[Request]:
         """The requests of one operation."""
         return [request for request in self.requests if request.operation == operation]
+
+    def check_body(self, operation: str, body: Any) -> None:
+        """A body that the documentation does not allow is remembered, and refused."""
+        lines = body if operation == "records/upsert" else [body]
+        if operation in BODIES and (wrong := [said for line in lines for said in problems(BODIES[operation], line, operation)]):
+            self.broken += wrong
+            raise RejectedError(400, "; ".join(wrong)[:500])
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection; one that speaks HTTP/2 goes to `http2_port`."""
+        if self.http2_port and request.recv(3, socket.MSG_PEEK) == b"PRI":
+            forward(request, self.http2_port)
+        else:
+            super().finish_request(request, client_address)
 
     def describe(self, version: str) -> dict[str, Any]:
         """The index as the control plane describes it, in the shape of an API version."""
@@ -154,7 +142,8 @@ class _Handler(JsonHandler):
                 status, answer = fault.kind, _error(fault.kind, "told to fail")
             self.server.requests.append(Request(operation, namespace, body, len(raw), status))
         if fault and fault.kind == "reset":
-            return self._reset()
+            self.close_connection = True
+            return reset(self.connection)
         if fault:
             time.sleep(fault.seconds)
         return self.reply(status, answer, fault.headers if fault else None)
@@ -176,7 +165,7 @@ class _Handler(JsonHandler):
         try:
             self._check_headers(len(raw))
             body = _parse(operation, raw) if self.command in ("POST", "PATCH") else query
-            self._check_body(operation, body)
+            self.server.check_body(operation, body)
             self.server.data.show()
             return 200, self._perform(operation, namespace or body_namespace(body), body), body
         except RejectedError as error:
@@ -193,13 +182,6 @@ class _Handler(JsonHandler):
         if len(self.path) > MAX_URL:
             raise RejectedError(414, "Request-URI Too Large")
 
-    def _check_body(self, operation: str, body: Any) -> None:
-        """A body that the documentation does not allow is remembered, and refused."""
-        lines = body if operation == "records/upsert" else [body]
-        if operation in BODIES and (wrong := [said for line in lines for said in problems(BODIES[operation], line, operation)]):
-            self.server.broken += wrong
-            raise RejectedError(400, "; ".join(wrong)[:500])
-
     def _perform(self, operation: str, namespace: str, body: Any) -> Any:
         if operation.startswith("indexes/"):
             if namespace != INDEX:
@@ -209,12 +191,6 @@ class _Handler(JsonHandler):
         if operation not in self.server.operations:
             raise RejectedError(404 if " " in operation else 400, f"{operation} is not supported by this index")
         return self.server.operations[operation](self.server.data, namespace, body)
-
-    def _reset(self) -> None:
-        """End the connection as a crashed server does."""
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
 
 
 def body_namespace(body: Any) -> str:

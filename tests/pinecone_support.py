@@ -5,7 +5,8 @@ Written for SDK 7 to 10, which make indexes in four ways.
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -67,11 +68,22 @@ class Face:
 
     def __init__(self, wrapped: Any, run: Callable[[Any], Any]) -> None:
         self.wrapped = wrapped
-        self._run = run
+        self.run = run
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.wrapped, name)
-        return Face(method, self._run) if name == "documents" else lambda *args, **named: self._run(method(*args, **named))
+        return Face(method, self.run) if name == "documents" else lambda *args, **named: self.run(method(*args, **named))
+
+
+async def longest_pause(work: Coroutine[Any, Any, Any]) -> tuple[float, float]:
+    """For how long the event loop stood still at most while `work` was done, and how long that took."""
+    start = last = time.perf_counter()
+    task, longest = asyncio.ensure_future(work), 0.0
+    while not task.done():
+        await asyncio.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+    await task
+    return longest, time.perf_counter() - start
 
 
 @contextmanager
@@ -86,8 +98,13 @@ def faces(kind: str, url: str, **options: Any) -> Iterator[Face]:
             return runner.run(awaited()) if inspect.isawaitable(result) else result
 
         if kind == "sync":
-            yield Face(TaskvecIndex(sync_index(url), **options), run)
+            with TaskvecIndex(sync_index(url), **options) as index:
+                yield Face(index, run)
             return
         stack = AsyncExitStack()
-        yield Face(AsyncTaskvecIndex(run(async_index(url, stack)), **options), run)
-        run(stack.aclose())
+        index = AsyncTaskvecIndex(run(async_index(url, stack)), **options)
+        try:
+            yield Face(index, run)
+        finally:
+            run(index.close())
+            run(stack.aclose())

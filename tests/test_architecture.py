@@ -1,6 +1,7 @@
 """The shape of the house: who may import whom, and that importing taskvec costs nothing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,15 @@ def imports(path: Path) -> set[str]:
     return names - set(sys.stdlib_module_names)
 
 
+SHARED = {"taskvec", "taskvec_integrations", "numpy"}
+VENDORS = {
+    "milvus": {"grpc", "ml_dtypes", "pymilvus"},
+    "pinecone": {"pinecone", "orjson"},
+    "qdrant": {"grpc", "httpx", "pydantic", "qdrant_client"},
+}
+"""What each vendor's module imports besides."""
+
+
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 def test_core_imports_its_few_dependencies_only(path: Path) -> None:
     assert imports(path) <= ALLOWED
@@ -35,6 +45,15 @@ def test_core_imports_its_few_dependencies_only(path: Path) -> None:
 def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
     if path.name not in ("cli.py", "demo.py"):  # the fronts
         assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_vendors_module_imports_no_other_vendor(vendor: str) -> None:
+    paths = sorted((ROOT / "integrations" / "taskvec_integrations" / vendor).glob("*.py"))
+    assert set().union(*map(imports, paths)) <= SHARED | VENDORS[vendor]
+    others = "|".join(VENDORS.keys() - {vendor})
+    for path in paths:
+        assert not re.search(rf"taskvec_integrations\.({others})\b", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.parametrize("folder", ["core", "integrations"])

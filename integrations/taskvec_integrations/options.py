@@ -15,7 +15,7 @@ TaskChoice = Task | str | None
 """A task, its name, "auto" for the operation's own, None for the bare model."""
 
 
-def choose_task(task: TaskChoice, operation: Task) -> Task | None:
+def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
     """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
     if task == "auto":
         return operation

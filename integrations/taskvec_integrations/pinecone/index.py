@@ -3,74 +3,23 @@
 Composition around the SDK's Index, AsyncIndex or GrpcIndex, whose every other method and attribute is reached through these.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.pinecone import sdk, searches
 from taskvec_integrations.pinecone.documents import AsyncTaskvecDocuments, TaskvecDocuments
-from taskvec_integrations.pinecone.texts import Texts
+from taskvec_integrations.pinecone.wrapping import DEFAULT_NAMESPACE, WithEncoder, check_count, classic, telling
 
 if TYPE_CHECKING:
     from pinecone import SearchRecordsResponse, UpsertRecordsResponse
-
-DEFAULT_NAMESPACE = "__default__"
 
 Records = Sequence[Mapping[str, Any]]
 Object = Mapping[str, Any]
 
 
-class _WithEncoder:
-    """The constructor of both, and the way to everything that is the SDK's own."""
-
-    _async: bool
-
-    def __init__(
-        self,
-        index: Any,
-        encoder: Encoder | str | Path = DEFAULT_MODEL,
-        *,
-        text_field: str = "text",
-        vector_fields: Mapping[str, str] | None = None,
-        document_field: str | None = None,
-        dimensions: int | None = None,
-        document_task: TaskChoice = "auto",
-        query_task: TaskChoice = "auto",
-    ) -> None:
-        _check_index(index, self._async, type(self).__name__)
-        if vector_fields and not hasattr(index, "documents"):
-            raise ValueError(f"vector_fields name fields of documents, which {type(index).__name__} of this SDK does not have")
-        self._index = index
-        settings = EmbedSettings(document_task, query_task, dimensions)
-        self._texts = Texts(LazyEncoder(encoder), settings, text_field, vector_fields, document_field)
-        self._fits = False
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # nor may a copy that has no index yet look for it here
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self._index, name)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._index!r}, encoder={self._texts.encoder.name!r})"
-
-    def _check_fits(self, stats: Any) -> None:
-        """Vectors of another length than the index has are a ValueError that says what to do; it is looked at once."""
-        held, ours = stats["dimension"], self._texts.dimensions
-        if held is not None and held != ours:
-            raise ValueError(
-                f"the index has vectors of {held} numbers, {self._texts.encoder.name} makes {ours}: "
-                f"pass dimensions={held}, or create an index of dimension {ours}"
-            )
-        self._fits = True
-
-
-class TaskvecIndex(_WithEncoder):
+class TaskvecIndex(WithEncoder):
     """An Index whose `upsert_records`, `search` and `documents` take text and embed it here, whatever kind of index it is.
 
     index: an Index or GrpcIndex of SDK 7 to 10. encoder: an Encoder, or a model's name, which is loaded when it is first needed.
@@ -92,8 +41,8 @@ class TaskvecIndex(_WithEncoder):
         self._check_fits_once()
         count = 0
         for batch in self._texts.upserts(records):
-            with _telling(count, batch):
-                _check_count(self._index.upsert(vectors=batch, **_classic(namespace, timeout)), batch)
+            with telling(count, batch):
+                check_count(self._index.upsert(vectors=batch, **classic(namespace, timeout)), batch)
             count += len(batch)
         return sdk.answers.upserted(count)
 
@@ -148,7 +97,7 @@ class TaskvecIndex(_WithEncoder):
             self._check_fits(self._index.describe_index_stats())
 
 
-class AsyncTaskvecIndex(_WithEncoder):
+class AsyncTaskvecIndex(WithEncoder):
     """An AsyncIndex that takes text, see TaskvecIndex; a thread embeds, and cancelling a call ends that at the next batch."""
 
     _async = True
@@ -158,8 +107,8 @@ class AsyncTaskvecIndex(_WithEncoder):
         await self._check_fits_once()
         count, upserts = 0, self._texts.upserts(records)
         while batch := await in_thread(next, upserts, None):
-            with _telling(count, batch):
-                _check_count(await self._index.upsert(vectors=batch, **_classic(namespace, timeout)), batch)
+            with telling(count, batch):
+                check_count(await self._index.upsert(vectors=batch, **classic(namespace, timeout)), batch)
             count += len(batch)
         return sdk.answers.upserted(count)
 
@@ -211,36 +160,3 @@ class AsyncTaskvecIndex(_WithEncoder):
         if not self._fits:
             stats = await self._index.describe_index_stats()
             await in_thread(self._check_fits, stats)
-
-
-def _check_index(index: object, asynchronous: bool, wrapper: str) -> None:
-    """Anything but an index of the right kind is a TypeError that says what to do."""
-    if not hasattr(index, "upsert"):
-        fix = "await it first" if hasattr(index, "__await__") else "make one with pc.index(...), in SDK 7 and 8 pc.Index(...)"
-        raise TypeError(f"index is {index!r}, an index of Pinecone's SDK was expected: {fix}")
-    if sdk.is_async(index) != asynchronous:
-        other = {"TaskvecIndex": "AsyncTaskvecIndex", "AsyncTaskvecIndex": "TaskvecIndex"}[wrapper]
-        raise TypeError(f"{wrapper} was given {index!r}: use {other} for it")
-
-
-def _classic(namespace: str, timeout: float | None) -> dict[str, Any]:
-    """The arguments of `upsert` beside its vectors, whose name for the default namespace is an empty one."""
-    given = {} if timeout is None else {"timeout": timeout}
-    return {**given, "namespace": "" if namespace == DEFAULT_NAMESPACE else namespace}
-
-
-def _check_count(response: Any, batch: list[dict[str, Any]]) -> None:
-    if response.upserted_count != len(batch):
-        raise RuntimeError(f"Pinecone says that it has upserted {response.upserted_count} of {len(batch)} vectors")
-
-
-@contextmanager
-def _telling(written: int, batch: list[dict[str, Any]]) -> Iterator[None]:
-    """An error of a request says which records are written, and from which on it is not known."""
-    try:
-        yield
-    except Exception as error:
-        done = f"records 0 to {written - 1} are written" if written else "no record is known to be written"
-        since = f"the request from record {written} ({batch[0]['id']!r}) on failed"
-        error.add_note(f"{done}, {since}: fix the cause, then upsert those again, or all of them")
-        raise

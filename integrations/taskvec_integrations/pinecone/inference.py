@@ -76,7 +76,7 @@ class _Embedder:
         choice = {"type": "one_of", "value_type": "string", "required": False}
         return sdk.answers.model_info(
             [
-                {"parameter": "input_type", **choice, "allowed_values": [*filter(None, OPERATIONS)]},
+                {"parameter": "input_type", **choice, "allowed_values": [*OPERATIONS]},
                 {"parameter": "truncate", **choice, "allowed_values": [*TRUNCATE], "default": "END"},
                 {"parameter": "task", **choice, "allowed_values": [*map(str, encoder.tasks)]},
                 {
@@ -149,8 +149,11 @@ def _texts(inputs: Inputs) -> list[str]:
         raise TypeError(f"inputs is {type(inputs).__name__}: a str, a list of str, or a list of {{'text': str}} was expected")
     if not inputs:
         raise ValueError("inputs is empty: give at least one text")
-    texts = [item.get("text") if isinstance(item, Mapping) and len(item) == 1 else item for item in inputs]
-    for place, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"input {place} is {inputs[place]!r}: a str, or {{'text': str}}, was expected")
-    return texts  # type: ignore[return-value]
+    return [_text(item, place) for place, item in enumerate(inputs)]
+
+
+def _text(item: object, place: int) -> str:
+    text = item["text"] if isinstance(item, Mapping) and [*item] == ["text"] else item
+    if not isinstance(text, str):
+        raise TypeError(f"input {place} is {item!r}: a str, or {{'text': str}}, was expected")
+    return text

@@ -4,7 +4,10 @@ https://docs.pinecone.io/reference/api/database-limits
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any, TypeVar
+
+import orjson
 
 from taskvec_integrations.pinecone import sdk
 
@@ -34,35 +37,40 @@ def check_id(id: object, where: str) -> str:
 
 def check_metadata(metadata: Mapping[str, Any], where: str) -> None:
     """Metadata that Pinecone takes: flat, of strings, numbers, booleans and lists of strings, at most 40 KB."""
-    for name, value in metadata.items():
-        if value is None:
-            raise ValueError(f"{where} has None in the field {name!r}: Pinecone stores no nulls, leave the field out")
-        if type(value) not in SCALARS and not _strings(value):
-            raise TypeError(
-                f"{where} has {type(value).__name__} in the field {name!r}: "
-                "Pinecone stores str, bool, int, float and lists of str, so convert or flatten it"
-            )
-    if (size := sdk.json_size(dict(metadata))) > MAX_METADATA:
-        longest = max(metadata, key=lambda name: sdk.json_size(metadata[name]))
+    sizes = {name: _size(name, value, where) for name, value in metadata.items()}
+    if (size := sum(sizes.values())) > MAX_METADATA:
+        longest = max(sizes, key=sizes.__getitem__)
         raise ValueError(
             f"{where} has {size:,} bytes of metadata, Pinecone takes {MAX_METADATA:,}: shorten or leave out the field "
             f"{longest!r}, or split its text into several records"
         )
 
 
-def _strings(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+def _size(name: str, value: object, where: str) -> int:
+    """Bytes of a field of metadata; a value that Pinecone does not store is an error."""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        raise ValueError(f"{where} has {value} in the field {name!r}: Pinecone stores no nulls, leave the field out")
+    strings = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if type(value) not in SCALARS and not strings:
+        raise TypeError(
+            f"{where} has {type(value).__name__} in the field {name!r}: "
+            "Pinecone stores str, bool, int, float and lists of str, so convert or flatten it"
+        )
+    try:
+        return len(orjson.dumps({name: value}))
+    except TypeError as error:
+        raise ValueError(f"{where} has a value in the field {name!r} that JSON cannot hold: {error}") from None
 
 
-def batches(items: Iterable[T], most_bytes: int = MAX_BYTES, most: int = MAX_VECTORS) -> Iterator[list[T]]:
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
     """Items in order, as many together as one request takes by count and by the bytes that the SDK makes of them."""
     batch: list[T] = []
-    room = most_bytes - ENVELOPE
+    room = MAX_BYTES - ENVELOPE
     for item in items:
         size = sdk.json_size(item) + 2  # a comma and a space
-        if batch and (size > room or len(batch) == most):
+        if batch and (size > room or len(batch) == MAX_VECTORS):
             yield batch
-            batch, room = [], most_bytes - ENVELOPE
+            batch, room = [], MAX_BYTES - ENVELOPE
         batch.append(item)
         room -= size
     if batch:

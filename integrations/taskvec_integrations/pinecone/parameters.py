@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from taskvec import EncodeOptions, Task
+from taskvec import EncodeOptions
 from taskvec.options import check_flag
-from taskvec_integrations.options import EmbedSettings, TaskChoice
+from taskvec_integrations.options import EmbedSettings, TaskChoice, choose_task
 
-OPERATIONS: Mapping[str | None, Literal["document", "query"]] = {"passage": "document", "query": "query", None: "document"}
+OPERATIONS: Mapping[str, Literal["document", "query"]] = {"passage": "document", "query": "query"}
 TRUNCATE = {"END": True, "NONE": False}
 
 
@@ -28,10 +28,10 @@ class EmbedParameters:
     late_chunking: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in {"input_type": [*filter(None, OPERATIONS)], "truncate": [*TRUNCATE]}.items():
-            value = getattr(self, name)
-            if value not in allowed and not (name == "input_type" and value is None):
-                raise ValueError(f"{name} is {value!r}: use {' or '.join(map(repr, allowed))}")
+        if self.input_type not in (None, *OPERATIONS):
+            raise ValueError(f"input_type is {self.input_type!r}: use 'passage' or 'query'")
+        if self.truncate not in TRUNCATE:
+            raise ValueError(f"truncate is {self.truncate!r}: use 'END' or 'NONE'")
         if self.task != "auto" and self.input_type is not None:
             raise ValueError(f"input_type {self.input_type!r} and task {self.task!r} both choose the adapter: give one of them")
         check_flag("late_chunking", self.late_chunking)
@@ -48,7 +48,6 @@ class EmbedParameters:
 
     def options(self, settings: EmbedSettings) -> EncodeOptions:
         """What they mean to an encoder, under an adapter's settings."""
-        operation = settings.task(OPERATIONS[self.input_type])
-        task = operation if self.task == "auto" else None if self.task is None else Task(self.task)
+        task = choose_task(self.task, settings.task(OPERATIONS[self.input_type or "passage"]))
         dimensions = settings.dimensions if self.dimension is None else self.dimension
         return {"task": task, "dimensions": dimensions, "truncate": TRUNCATE[self.truncate]}

@@ -40,9 +40,10 @@ def search_arguments(search: Any, query: Mapping[str, Any], **others: Any) -> di
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """What a mapping or an object of the SDK holds, without what is None."""
-    held = value if isinstance(value, Mapping) else value.to_dict() if hasattr(value, "to_dict") else value.as_dict()
-    return {name: item for name, item in held.items() if item is not None}
+    """What a mapping or an object of the SDK holds."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(value.to_dict() if hasattr(value, "to_dict") else value.as_dict())
 
 
 def embed_query(clause: Any) -> Any:

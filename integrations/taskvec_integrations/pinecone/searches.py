@@ -15,11 +15,11 @@ SOURCES = ("inputs", "vector", "id")
 
 def read(query: Any, **parts: Any) -> dict[str, Any]:
     """The query as one mapping, however it came: as a mapping or the SDK's SearchQuery, or in parts (None: not given)."""
-    given = {name: value for name, value in parts.items() if value is not None}
+    given = _present(parts)
     if query is not None and given:
         raise TypeError(f"query= came with {', '.join(given)}: put everything into query, or leave it out")
-    read = given if query is None else sdk.plain(query)
-    sources = [name for name in SOURCES if read.get(name) is not None]
+    read = given if query is None else _present(sdk.plain(query))
+    sources = [name for name in SOURCES if name in read]
     if len(sources) != 1:
         raise ValueError(f"a search is by one of inputs, vector and id, this one has {' and '.join(sources) or 'none of them'}")
     if not isinstance(vector := read.get("vector"), Mapping | None):
@@ -45,4 +45,8 @@ def by_vector(query: Object, values: list[float]) -> dict[str, Any]:
 
 def reranked(rerank: Any, text: str) -> dict[str, Any] | None:
     """What reranks, by the text where it has no query of its own: beside a vector Pinecone knows none."""
-    return None if rerank is None else {"query": text, **sdk.plain(rerank)}
+    return None if rerank is None else {"query": text, **_present(sdk.plain(rerank))}
+
+
+def _present(given: Object) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from taskvec import EncodeOptions
+from taskvec.inputs import check_text
 from taskvec.pooling import Vectors
 from taskvec_integrations.options import EmbedSettings, LazyEncoder
 from taskvec_integrations.pinecone import sdk
@@ -70,7 +71,7 @@ class Texts:
                     f"document {without[0].get('_id')!r} has neither {text_field!r} nor {vector_field!r}: "
                     "give it a text, or its vector"
                 )
-            texts = [self._text(document, text_field, f"document {document.get('_id')!r}") for document in wanting]
+            texts = [_text(document, text_field, f"document {document.get('_id')!r}") for document in wanting]
             for document, vector in zip(wanting, sdk.short_floats(self._documents(texts, wanting)), strict=True):
                 document[vector_field] = vector
         return whole
@@ -103,13 +104,11 @@ class Texts:
                 f"{where} has no field {self.text_field!r} to embed, it has {', '.join(map(repr, fields)) or 'nothing'}: "
                 "name the field of the text with text_field="
             )
-        return self._text(fields, self.text_field, where)
+        return _text(fields, self.text_field, where)
 
-    def _text(self, fields: Fields, name: str, where: str) -> str:
-        text = fields[name]
-        if not isinstance(text, str):
-            raise TypeError(f"{where} has {type(text).__name__} in the field {name!r}: a str was expected")
-        return text
+
+def _text(fields: Fields, name: str, where: str) -> str:
+    return check_text(fields[name], f"{where}, field {name!r}")
 
 
 def _record_id(record: Fields, where: str) -> str:

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from pinecone_emulator import MAX_BODY, PineconeServer, pinecone
-from pinecone_support import IDS, QUESTION, TEXTS, VERSION, WIDTH, Face, faces, records, sync_index, values
+from pinecone_support import IDS, QUESTION, TEXTS, VERSION, WIDTH, Face, faces, longest_pause, records, values
 from taskvec import Encoder
-from taskvec_integrations.pinecone import TaskvecIndex
+from taskvec_integrations.pinecone import AsyncTaskvecIndex
 
 DEFAULT = "__default__"
+
+# aiohttp's, under the async indexes of SDK 7 and 8.
+pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 
 
 def sent_vector(server: PineconeServer) -> Any:
@@ -23,7 +26,7 @@ def test_vectors_stored_are_those_of_encode_documents_bit_for_bit(
     face: Face, server: PineconeServer, mini: Encoder, namespace: str
 ) -> None:
     answer = face.upsert_records(records=records(), namespace=namespace)
-    assert {9: "record_count", 10: "record_count"}.get(VERSION, "upserted_count") in str(answer.to_dict())
+    assert 4 in answer.to_dict().values()
     np.testing.assert_array_equal(values(server, namespace), mini.encode_documents(TEXTS))
     stored = server.stored(namespace)["nobel"]
     assert stored.fields == {"text": TEXTS[1], "place": 1}
@@ -42,9 +45,6 @@ def test_vectors_sent_are_those_of_encode_queries_bit_for_bit(
     found = getattr(face, method)(namespace=DEFAULT, **asked)
     np.testing.assert_array_equal(sent_vector(server), mini.encode_queries(QUESTION))
     scores = mini.encode_documents(TEXTS) @ mini.encode_queries(QUESTION)
-    assert [hit["_id"] for hit in found.to_dict()["result"]["hits"]] == [
-        IDS[place] for place in np.argsort(-scores)[:3]
-    ] or VERSION > 8
     assert [hit.fields["text"] for hit in found.result.hits] == [TEXTS[place] for place in np.argsort(-scores)[:3]]
 
 
@@ -76,10 +76,9 @@ def test_pinecone_reranks_by_the_text_that_was_searched(face: Face, server: Pine
     assert "query" not in rerank
 
 
-def test_settings_reach_the_encoder(server: PineconeServer, mini: Encoder) -> None:
-    with pinecone(64) as narrow:
-        options = {"text_field": "chunk", "dimensions": 64, "document_task": "separation", "query_task": None}
-        index = TaskvecIndex(sync_index(narrow.url), mini, **options)  # type: ignore[arg-type]
+def test_settings_reach_the_encoder(mini: Encoder) -> None:
+    options = {"text_field": "chunk", "dimensions": 64, "document_task": "separation", "query_task": None}
+    with pinecone(64) as narrow, faces("sync", narrow.url, encoder=mini, **options) as index:
         index.upsert_records(records=[{"id": "a", "chunk": TEXTS[0]}], namespace=DEFAULT)
         index.search(inputs={"text": QUESTION}, top_k=1, namespace=DEFAULT)
         expected = mini.encode(TEXTS[0], task="separation", dimensions=64)
@@ -88,10 +87,10 @@ def test_settings_reach_the_encoder(server: PineconeServer, mini: Encoder) -> No
 
 
 def test_chunks_of_a_document_share_its_context(server: PineconeServer, mini: Encoder) -> None:
-    index = TaskvecIndex(sync_index(server.url), mini, document_field="source")
     sources = ["a", "a", "b", None]
     given = [{**record, **({"source": source} if source else {})} for record, source in zip(records(), sources, strict=True)]
-    index.upsert_records(records=given, namespace=DEFAULT)
+    with faces("sync", server.url, encoder=mini, document_field="source") as index:
+        index.upsert_records(records=given, namespace=DEFAULT)
     late = mini.encode_chunks([TEXTS[:2], TEXTS[2:3], TEXTS[3:]])
     np.testing.assert_array_equal(values(server), np.concatenate(late))
     assert not np.allclose(late[0], mini.encode_documents(TEXTS[:2]))
@@ -107,14 +106,13 @@ def test_requests_are_filled_to_two_megabytes_of_what_the_sdk_really_sends(face:
     assert [request.status for request in server.requests if request.status != 200] == []
 
 
-def test_at_most_a_thousand_go_in_a_request(face: Face, server: PineconeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pinecone(4) as narrow, faces("sync", narrow.url, encoder=face.wrapped._texts.encoder.source, dimensions=4) as small:
+def test_at_most_a_thousand_go_in_a_request(mini: Encoder) -> None:
+    with pinecone(4) as narrow, faces("sync", narrow.url, encoder=mini, dimensions=4) as small:
         small.upsert_records(records=[{"_id": str(number), "text": "the same"} for number in range(2001)], namespace=DEFAULT)
         assert [len(request.body["vectors"]) for request in narrow.sent("vectors/upsert")] == [1000, 1000, 1]
 
 
-def test_a_request_that_fails_says_what_is_written(face: Face, server: PineconeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskvec_integrations.pinecone.limits.MAX_BYTES", 0)
+def test_a_request_that_fails_says_what_is_written(face: Face, server: PineconeServer) -> None:
     many = [{"_id": f"r{number}", "text": f"Text {number}", "filling": "x" * 30_000} for number in range(100)]
     server.fail(400, "vectors/upsert", every=2)
     with pytest.raises(Exception, match="told to fail") as caught:
@@ -129,12 +127,11 @@ def test_a_request_that_fails_says_what_is_written(face: Face, server: PineconeS
 
 
 @pytest.mark.parametrize("fault", [429, 503, "reset"])
-def test_what_passes_is_retried_by_the_sdk(fault: Any, server: PineconeServer, mini: Encoder) -> None:
-    index = TaskvecIndex(sync_index(server.url), mini)
-    if VERSION < 9 and fault in (429, "reset"):
-        pytest.skip("SDK 7 and 8 do not")
+def test_what_passes_is_retried_by_the_sdk(face: Face, server: PineconeServer, fault: Any) -> None:
+    if VERSION < 9 and fault == 429 and isinstance(face.wrapped, AsyncTaskvecIndex):
+        pytest.skip("the async indexes of SDK 7 and 8 do not retry this")
     server.fail(fault, times=1, headers={"retry-after": "0"})
-    index.upsert_records(records=records(), namespace=DEFAULT)
+    face.upsert_records(records=records(), namespace=DEFAULT)
     assert sorted(server.stored()) == sorted(IDS)
 
 
@@ -151,9 +148,17 @@ def test_everything_else_of_the_index_is_reached(face: Face, server: PineconeSer
 
 
 def test_late_writes_are_seen_when_they_are_there(mini: Encoder) -> None:
-    with pinecone(WIDTH, delay=3600) as server:
-        index = TaskvecIndex(sync_index(server.url), mini)
+    with pinecone(WIDTH, delay=3600) as server, faces("sync", server.url, encoder=mini) as index:
         index.upsert_records(records=records(), namespace=DEFAULT)
         assert index.search(inputs={"text": QUESTION}, top_k=1, namespace=DEFAULT).result.hits == []
         assert len(server.stored()) == 4  # all the emulator's pending writes are visible now
         assert len(index.search(inputs={"text": QUESTION}, top_k=1, namespace=DEFAULT).result.hits) == 1
+
+
+def test_the_loop_is_free_while_a_thread_embeds(server: PineconeServer, mini: Encoder) -> None:
+    with faces("async", server.url, encoder=mini) as face:
+        many = [{"_id": str(number), "text": f"{number} {TEXTS[number % 4]}"} for number in range(400)]
+        upsert = face.wrapped.upsert_records(records=many, namespace=DEFAULT)
+        pause, whole = face.run(longest_pause(upsert))
+        assert len(server.stored()) == 400
+        assert pause < whole / 2
