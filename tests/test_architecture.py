@@ -28,7 +28,7 @@ def imports(path: Path) -> set[str]:
 SHARED = {"taskvec", "taskvec_integrations", "numpy"}
 VENDORS = {
     "milvus": {"grpc", "ml_dtypes", "pymilvus"},
-    "pinecone": {"pinecone", "orjson"},
+    "pinecone": {"pinecone", "orjson", "tenacity", "urllib3"},
     "qdrant": {"grpc", "httpx", "pydantic", "qdrant_client"},
 }
 """What each vendor's module imports besides."""

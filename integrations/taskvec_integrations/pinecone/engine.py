@@ -51,8 +51,8 @@ class PineconeEngine(Engine):
             raise ValueError(
                 f"namespace is {namespace!r}: use another one, of ASCII, since {RECORDS!r} is kept for the stores' own"
             )
-        host = str(getattr(index, "host", "index")).partition("//")
-        self.name = f"{host[2] or host[0]}/{namespace or DEFAULT}"
+        host = str(getattr(index, "host", "index")).rpartition("//")[2]
+        self.name = f"{host}/{namespace or DEFAULT}"
         self._index = index
         self._namespace = namespace
         self._held: dict[str, frozenset[str]] = {}  # the records of documents, whether they show already or not; the latest last
