@@ -1,6 +1,6 @@
 """A process that ingests into an emulated Pinecone and may be killed: `python soak_child.py MODEL URL COUNT`.
 
-Texts of 1 KB, vectors that a generator makes of them: 1024 numbers that need all their digits. Prints documents done, then counts.
+Texts of 1 KB, random vectors of 1024 numbers that need all their digits. Prints documents done, then what the report counts.
 """
 
 import json
