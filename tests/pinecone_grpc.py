@@ -32,6 +32,10 @@ MESSAGES = {
     "QueryRequest": f"1 namespace string, 2 top_k uint32, 3 filter {STRUCT}, 4 include_values bool, 5 include_metadata bool, "
     "7 vector float*, 8 id string, 9 sparse_vector .SparseValues",
     "QueryResponse": "2 matches .ScoredVector*, 3 namespace string, 4 usage .Usage",
+    "ListItem": "1 id string",
+    "Pagination": "1 next string",
+    "ListRequest": "1 prefix string, 2 limit uint32, 3 pagination_token string, 4 namespace string",
+    "ListResponse": "1 vectors .ListItem*, 2 pagination .Pagination, 3 namespace string, 4 usage .Usage",
     "DescribeIndexStatsRequest": f"1 filter {STRUCT}",
     "DescribeIndexStatsResponse": "1 namespaces .NamespaceSummary#, 2 dimension uint32, 3 index_fullness float, "
     "4 total_vector_count uint32, 5 metric string, 6 vector_type string",
@@ -43,6 +47,7 @@ METHODS = {
     "Delete": "vectors/delete",
     "Fetch": "vectors/fetch",
     "Query": "query",
+    "List": "vectors/list",
     "DescribeIndexStats": "describe_index_stats",
 }
 STATUS = {400: grpc.StatusCode.INVALID_ARGUMENT, 404: grpc.StatusCode.NOT_FOUND}

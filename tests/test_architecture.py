@@ -17,7 +17,7 @@ VENDORS = {
     COMPONENTS: {"haystack", "haystack_integrations", "numpy"},
     ADAPTERS / "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
     ADAPTERS / "milvus": {"grpc", "ml_dtypes", "numpy", "pymilvus"},
-    ADAPTERS / "pinecone": {"numpy", "orjson", "pinecone"},
+    ADAPTERS / "pinecone": {"numpy", "orjson", "pinecone", "tenacity", "urllib3"},
     ADAPTERS / "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
 }
 """What the modules of each vendor import beside taskvec and what all adapters share."""

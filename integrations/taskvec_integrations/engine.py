@@ -14,6 +14,7 @@ the run.
 """
 
 import json
+import uuid
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping, Sequence
@@ -35,13 +36,21 @@ HASH_FIELD = "taskvec_hash"
 FIELDS = ("document_id", "chunk", "text", HASH_FIELD)
 """What every stored point carries beside the user's payload, whose keys cannot have these names."""
 
+ID_NAMESPACE = uuid.UUID("5f0d4a35-2f1b-5a2c-9c0e-7a3c1b8e4d61")
+"""Of the ids of points. Changing it makes every collection be written again."""
+
 caller_loop: ContextVar[AbstractEventLoop | None] = ContextVar("taskvec_caller_loop", default=None)
 """The event loop whose coroutine waits for this call (aingest, asearch), for a client that may only be used there."""
 
 
+def uuid_of(document_id: str, chunk: int) -> str:
+    """The id of a chunk: a UUID that is the same in every run."""
+    return str(uuid.uuid5(ID_NAMESPACE, f"{document_id}/{chunk}"))
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A chunk as it is stored: `id` is a UUID, `vector` (dimensions,) float32 of unit length, `payload` the user's own.
+    """A chunk as it is stored: `id` is `Engine.point_id`'s, `vector` (dimensions,) float32 of unit length, `payload` the user's.
 
     `hash` is an opaque text of at most 80 ASCII characters. `vector` is empty where only the payload changed (`write_payloads`).
     """
@@ -140,6 +149,10 @@ class Engine(ABC):
     """Seconds before the second try of a call that failed and may succeed; later ones wait exponentially longer."""
     writes_payloads = False
     """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
+
+    def point_id(self, document_id: str, chunk: int) -> str:
+        """The id of a chunk, the same in every run: a UUID, unless the database has better use for it."""
+        return uuid_of(document_id, chunk)
 
     @abstractmethod
     def find(self) -> Found | None:

@@ -7,7 +7,6 @@ encode nor how to write.
 import hashlib
 import json
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -17,15 +16,7 @@ from taskvec_integrations.chunking import split
 from taskvec_integrations.documents import Source
 from taskvec_integrations.engine import Engine, Point, Record, Vector
 
-NAMESPACE = uuid.UUID("5f0d4a35-2f1b-5a2c-9c0e-7a3c1b8e4d61")
-"""Of the ids of points. Changing it, or anything that goes into a hash, makes every collection be written again."""
-
 LookUp = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
-
-
-def point_id(document_id: str, chunk: int) -> str:
-    """The id of a chunk: a UUID that is the same in every run."""
-    return str(uuid.uuid5(NAMESPACE, f"{document_id}/{chunk}"))
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +121,7 @@ class Planner:
         return [next(whole) if source.spans is None else source.spans for source in sources]
 
     def _compare(self, source: Source, spans: Sequence[Span], held: Mapping[str, str]) -> tuple[Work, dict[str, str]]:
-        ids = [point_id(source.id, chunk) for chunk in range(len(spans))]
+        ids = [self._engine.point_id(source.id, chunk) for chunk in range(len(spans))]
         hashes = self._hashes(source, spans)
         now = dict(zip(ids, hashes, strict=True))
         encode: list[int] = []

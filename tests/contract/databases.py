@@ -11,13 +11,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pinecone import Pinecone as PineconeClient
 from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from contract.fake import FakeCollection, FakeEngine, FakeStore
 from contract.qdrant_edge_client import EdgeClient
 from contract.qdrant_http import stub_qdrant
+from needledb_server import create_index, needledb
+from pinecone_emulator import KEY, PineconeServer, pinecone
+from taskvec_integrations.engine import HASH_FIELD, uuid_of
 from taskvec_integrations.milvus import MilvusStore, TextCollection
+from taskvec_integrations.pinecone import PineconeStore
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.qdrant.engine import RECORD_POINT
 from taskvec_integrations.store import Hit, IngestReport, Store
@@ -32,6 +37,14 @@ class Stored(NamedTuple):
 
 class Database(Protocol):
     """One database for one test."""
+
+    makes_collections: bool
+    """Whether a store makes the collection; where not, its user has to."""
+    nests: bool
+    """Whether payloads may be nested."""
+
+    def id(self, document_id: str, chunk: int, fields: dict[str, Any]) -> str:
+        """What the id of a chunk should be."""
 
     def store(self, **settings: Any) -> Store:
         """A store on the collection docs; every call is a new one on the same database."""
@@ -58,7 +71,16 @@ class Database(Protocol):
         """The test is over."""
 
 
-class Sync:
+class Usual:
+    """What most databases can."""
+
+    makes_collections = nests = True
+
+    def id(self, document_id: str, chunk: int, fields: dict[str, Any]) -> str:
+        return uuid_of(document_id, chunk)
+
+
+class Sync(Usual):
     """Rows that call the plain methods."""
 
     def ingest(self, store: Store, documents: Iterable[Any], **options: Any) -> IngestReport:
@@ -68,7 +90,7 @@ class Sync:
         return store.search(query, limit, **options)
 
 
-class Async:
+class Async(Usual):
     """Rows that call the async ones."""
 
     def ingest(self, store: Store, documents: Iterable[Any], **options: Any) -> IngestReport:
@@ -248,6 +270,81 @@ class MilvusServer(Milvus):
         super().__init__(self.uri)
 
 
+class Pinecone(Usual):
+    """A namespace docs of an index that its user made, as long as the vectors of the first store on it."""
+
+    makes_collections = nests = False
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._index: Any = None
+
+    def create_index(self, dimensions: int, metric: str) -> tuple[str, str]:
+        """An API key and the host of an index."""
+        raise NotImplementedError
+
+    def id(self, document_id: str, chunk: int, fields: dict[str, Any]) -> str:
+        return f"{document_id}#{chunk}#{fields[HASH_FIELD]}"
+
+    def store(self, **settings: Any) -> Store:
+        if not self._index:
+            self.make(settings.get("dimensions") or settings["encoder"].dimensions)
+        return PineconeStore(self._index, namespace="docs", **settings)
+
+    def points(self) -> dict[str, Stored]:
+        ids = [item.id for page in self._index.list(namespace="docs") for item in page.vectors]
+        found = self._index.fetch(ids=ids, namespace="docs").vectors if ids else {}
+        return {id: Stored(held.metadata, np.array(held.values, dtype=np.float32)) for id, held in found.items()}
+
+    def make(self, dimensions: int, metric: str = "cosine") -> None:
+        key, host = self.create_index(dimensions, {"dot": "dotproduct"}.get(metric, metric))
+        client = self._open.enter_context(PineconeClient(api_key=key))
+        self._index = self._open.enter_context(client.Index(host=host))
+
+    def add_foreign_point(self, dimensions: int) -> None:
+        self._index.upsert(vectors=[("x", [1.0] * dimensions)], namespace="docs")
+        self.points()  # looking at everything shows it, however late writes are
+
+    def where(self, key: str, value: str) -> Any:
+        return {key: {"$eq": value}}
+
+    def close(self) -> None:
+        self._open.close()
+
+
+class PineconeEmulator(Sync, Pinecone):
+    """Writes show late."""
+
+    delay = 0.02
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+
+    def create_index(self, dimensions: int, metric: str) -> tuple[str, str]:
+        self._server: PineconeServer = self._open.enter_context(pinecone(dimensions, metric, delay=self.delay))
+        return KEY, self._server.url
+
+    def points(self) -> dict[str, Stored]:
+        return {id: Stored(held.fields, held.values) for id, held in self._server.stored("docs").items()}
+
+
+class PineconeEmulatorFromAsync(Async, PineconeEmulator):
+    """A plain index, and a coroutine that uses the store; no delay, for a change."""
+
+    delay = 0.0
+
+
+class PineconeNeedleDB(Sync, Pinecone):
+    """A server that nobody here wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._url = self._open.enter_context(needledb(folder))
+
+    def create_index(self, dimensions: int, metric: str) -> tuple[str, str]:
+        return "none", create_index(self._url, "docs", dimensions, metric)
+
+
 DATABASES: dict[str, Callable[[Path], Database]] = {
     "fake": Fake,
     "qdrant-memory": QdrantMemory,
@@ -260,4 +357,7 @@ DATABASES: dict[str, Callable[[Path], Database]] = {
     "milvus-lite": MilvusLite,
     "milvus-lite-from-async": MilvusLiteFromAsync,
     "milvus-server": MilvusServer,
+    "pinecone-emulator": PineconeEmulator,
+    "pinecone-emulator-from-async": PineconeEmulatorFromAsync,
+    "pinecone-needledb": PineconeNeedleDB,
 }

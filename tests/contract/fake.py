@@ -74,7 +74,7 @@ class FakeEngine(Engine):
         self._called("stored", document_ids)
         assert len(set(document_ids)) == len(document_ids) <= self.max_lookup
         held: dict[str, dict[str, str]] = {}
-        for id, (fields, _) in list(self.server[self.name].points.items()):
+        for id, (fields, _) in self.server[self.name].points.copy().items():  # while another thread writes
             if fields["document_id"] in document_ids:
                 held.setdefault(fields["document_id"], {})[id] = fields[HASH_FIELD]
         return held

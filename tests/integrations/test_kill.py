@@ -16,8 +16,7 @@ from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
 from contract.qdrant_http import stub_qdrant
-from taskvec_integrations.engine import Engine
-from taskvec_integrations.plan import point_id
+from taskvec_integrations.engine import Engine, uuid_of
 from taskvec_integrations.upload import QUEUE
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +108,7 @@ def test_a_killed_run_goes_on(
             printed, _ = process.communicate(timeout=600)
         report: dict[str, Any] = json.loads(printed.splitlines()[-1])
         after = look()
-    assert after == {point_id(str(n), chunk): (str(n), chunk) for n in range(count // 5) for chunk in range(5)}
+    assert after == {uuid_of(str(n), chunk): (str(n), chunk) for n in range(count // 5) for chunk in range(5)}
     assert report["chunks"]["written"] == count - len(before)
     # Under late chunking a document of which a part was written is encoded once more as a whole.
     assert count - len(before) <= taken(counter) <= count - len(before) + (4 if late else 0)

@@ -208,7 +208,7 @@ def those_under_way_forgotten(patch: Patch) -> None:
 
 
 def random_ids(patch: Patch) -> None:
-    patch.setattr(plan, "point_id", lambda document_id, chunk: str(uuid.uuid4()))
+    patch.setattr(FakeEngine, "point_id", lambda self, document_id, chunk: str(uuid.uuid4()))
 
 
 def vectors_of_the_wrong_chunk(patch: Patch) -> None:

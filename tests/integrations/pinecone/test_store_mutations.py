@@ -1,0 +1,175 @@
+"""A check of PineconeStore over an emulated Pinecone fails under each way that it could be subtly wrong."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pinecone_emulator import pinecone
+from pinecone_support import sync_index
+from taskvec import Encoder
+from taskvec_integrations import options
+from taskvec_integrations.pinecone import PineconeStore, engine, records
+from taskvec_integrations.pinecone.engine import PineconeEngine
+from taskvec_integrations.store import Document
+
+Patch = pytest.MonkeyPatch
+
+CHUNKS = {"a": ["one", "two", "three"], "a#0": ["four"], "b": [f"chunk {n}" for n in range(130)], "c": ["five", "six"]}
+
+
+def check(encoder: Encoder, patch: Patch) -> None:
+    """Ingest in several batches, again at once, after edits, search; writes show late."""
+    patch.setattr(PineconeEngine, "max_batch_points", 50)
+    patch.setattr(PineconeEngine, "visible_seconds", 1.0)
+    with pinecone(32, delay=0.1) as server, closing(sync_index(server.url)) as index:
+
+        def ingest(chunks: dict[str, list[str]]) -> tuple[int, int, int]:
+            store = PineconeStore(index, encoder=encoder, namespace="docs")
+            counts = store.ingest(Document(id, chunks=texts, payload={"from": id}) for id, texts in chunks.items()).chunks
+            return counts.encoded, counts.written, counts.deleted
+
+        def assert_holds(chunks: dict[str, list[str]]) -> None:
+            held = [(record.fields, record.values) for record in server.stored("docs").values()]
+            found = {(fields["document_id"], int(fields["chunk"])): (fields["text"], fields["from"]) for fields, _ in held}
+            wanted = {(id, chunk): (text, id) for id, texts in chunks.items() for chunk, text in enumerate(texts)}
+            assert found == wanted
+            assert len(held) == len(wanted)
+            vectors = encoder.encode_documents([fields["text"] for fields, _ in held])
+            np.testing.assert_array_equal(vectors, [vector for _, vector in held])
+
+        assert ingest(CHUNKS) == (136, 136, 0)
+        assert ingest(CHUNKS) == (0, 0, 0)
+        assert_holds(CHUNKS)
+        edited = CHUNKS | {"a": ["one", "TWO"], "b": CHUNKS["b"][:101], "c": ["five"]}
+        assert ingest(edited) == (1, 1, 31)
+        assert ingest(edited) == (0, 0, 0)
+        assert_holds(edited)
+        query = encoder.encode_queries("which?")
+        (hit,) = PineconeStore(index, encoder=encoder, namespace="docs").search("which?", 1, filter={"from": "a"})
+        best = max((float(encoder.encode_documents(text) @ query), text) for text in edited["a"])
+        assert (hit.score, hit.text) == (pytest.approx(best[0], abs=1e-5), best[1])
+        assert server.stored("docs").keys().isdisjoint(server.stored(engine.RECORDS))
+        with pytest.raises(ValueError, match="document_task"):
+            PineconeStore(index, encoder=encoder, namespace="docs", document_task=None).ingest(["x"])
+
+
+def tasks_swapped(patch: Patch) -> None:
+    right, other = options.EmbedSettings.task, {"document": "query", "query": "document"}
+    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
+
+
+def document_task_for_queries(patch: Patch) -> None:
+    right = options.EmbedSettings.task
+    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, "document"))
+
+
+def a_batch_lost(patch: Patch) -> None:
+    right, calls = PineconeEngine.write, [0]
+
+    def write(self: PineconeEngine, points: Any) -> None:
+        calls[0] += 1
+        if calls[0] != 2:
+            right(self, points)
+
+    patch.setattr(PineconeEngine, "write", write)
+
+
+def a_batch_deleted_in_part(patch: Patch) -> None:
+    right = PineconeEngine._delete
+    patch.setattr(PineconeEngine, "_delete", lambda self, ids: right(self, ids[:-1]))
+
+
+def changed(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Patch], None]:
+    def mutate(patch: Patch) -> None:
+        right = records.to_record
+        patch.setattr(engine, "to_record", lambda point: change(right(point)))
+
+    mutate.__qualname__ = name
+    return mutate
+
+
+def renamed(record: dict[str, Any]) -> dict[str, Any]:
+    metadata = dict(record["metadata"])
+    return record | {"metadata": metadata | {"content": metadata.pop("text")}}
+
+
+def what_is_replaced_stays(patch: Patch) -> None:
+    right = PineconeEngine._delete
+    patch.setattr(PineconeEngine, "_delete", lambda self, ids: right(self, ids) if len(ids) > 1 else None)
+
+
+def no_waiting_at_the_end(patch: Patch) -> None:
+    patch.setattr(PineconeEngine, "finish", lambda self: None)
+
+
+def no_waiting_for_the_record(patch: Patch) -> None:
+    patch.setattr(PineconeEngine, "_wait", lambda self, shows: True)
+
+
+def first_page_only(patch: Patch) -> None:
+    def pages(self: PineconeEngine, prefix: str) -> Any:
+        page = self._index.list_paginated(prefix=prefix, namespace=self._namespace)
+        return (item.id for item in page.vectors)
+
+    patch.setattr(PineconeEngine, "_pages", pages)
+
+
+def prefix_alone_counts(patch: Patch) -> None:
+    patch.setattr(engine, "is_of", lambda document_id, record: True)
+
+
+def hashes_ignored(patch: Patch) -> None:
+    patch.setattr(engine, "hashes", lambda found: dict.fromkeys(map(records.point_of, found), "x"))
+
+
+def always_new(patch: Patch) -> None:
+    patch.setattr(PineconeEngine, "_list", lambda self, document_id: frozenset())
+
+
+def another_namespace_is_searched(patch: Patch) -> None:
+    right = PineconeEngine.query
+
+    def query(self: PineconeEngine, vector: Any, limit: int, filter: Any) -> Any:
+        patch.setattr(self, "_namespace", "other")
+        return right(self, vector, limit, filter)
+
+    patch.setattr(PineconeEngine, "query", query)
+
+
+def filter_forgotten(patch: Patch) -> None:
+    right = PineconeEngine.query
+    patch.setattr(PineconeEngine, "query", lambda self, vector, limit, filter: right(self, vector, limit, {"from": "b"}))
+
+
+MUTATIONS: tuple[Callable[[Patch], None], ...] = (
+    tasks_swapped,
+    document_task_for_queries,
+    a_batch_lost,
+    a_batch_deleted_in_part,
+    changed("another_field_name", renamed),
+    changed("rounded_vectors", lambda record: record | {"values": [round(value, 6) for value in record["values"]]}),
+    changed("one_id_for_all", lambda record: record | {"id": "x#0#" + "0" * 64}),
+    what_is_replaced_stays,
+    no_waiting_at_the_end,
+    no_waiting_for_the_record,
+    first_page_only,
+    prefix_alone_counts,
+    hashes_ignored,
+    always_new,
+    another_namespace_is_searched,
+    filter_forgotten,
+)
+
+
+def test_the_store_passes_as_it_is(short: Encoder, monkeypatch: Patch) -> None:
+    check(short, monkeypatch)
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__qualname__)
+def test_a_mistake_is_noticed(short: Encoder, monkeypatch: Patch, mutate: Callable[[Patch], None]) -> None:
+    mutate(monkeypatch)
+    with pytest.raises((AssertionError, KeyError, ValueError, pytest.fail.Exception)):
+        check(short, monkeypatch)
