@@ -18,8 +18,8 @@ from pinecone.exceptions import PineconeApiException
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_exponential
 
 from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
-from taskvec_integrations.pinecone import sdk
-from taskvec_integrations.pinecone.errors import IncompleteUpsertError, reason, refused, retry_after, status
+from taskvec_integrations.pinecone import errors, sdk
+from taskvec_integrations.pinecone.errors import IncompleteUpsertError, status
 from taskvec_integrations.pinecone.limits import ENVELOPE, MAX_BYTES, MAX_VECTORS
 from taskvec_integrations.pinecone.records import can_name, document_of, hashes, is_of, point_of, record_id, to_record, weigh
 
@@ -43,6 +43,11 @@ class PineconeEngine(Engine):
     """The SDK has already tried several times within a second or two: trying on at once would only multiply that."""
     visible_seconds = 60.0
     """How long to wait until something that was written can be read."""
+
+    weigh = staticmethod(weigh)
+    retry_after = staticmethod(errors.retry_after)
+    refused = staticmethod(errors.refused)
+    reason = staticmethod(errors.reason)
 
     def __init__(self, index: Any, namespace: str) -> None:
         _check_index(index)
@@ -132,22 +137,6 @@ class PineconeEngine(Engine):
             log.warning("%s does not show its last change %s s after it was made", self.name, self.visible_seconds)
         self._last = ""
 
-    def weigh(self, point: Point) -> int:
-        """See records.py."""
-        return weigh(point)
-
-    def retry_after(self, error: Exception) -> float | None:
-        """See errors.py."""
-        return retry_after(error)
-
-    def refused(self, error: Exception) -> bool:
-        """See errors.py."""
-        return refused(error)
-
-    def reason(self, error: Exception) -> str:
-        """See errors.py."""
-        return reason(error)
-
     def _names(self) -> set[str]:
         """How statistics may call the namespace."""
         return {self._namespace} if self._namespace else {"", DEFAULT}
@@ -203,7 +192,7 @@ class PineconeEngine(Engine):
 
     def _wait(self, shows: Callable[[], bool]) -> bool:
         """Whether it shows in time; a server that is busy meanwhile is asked again."""
-        failed = retry_if_exception(lambda error: isinstance(error, Exception) and retry_after(error) is not None)
+        failed = retry_if_exception(lambda error: isinstance(error, Exception) and errors.retry_after(error) is not None)
         tries: Retrying = Retrying(
             retry=failed | retry_if_result(lambda shown: not shown),
             wait=wait_exponential(multiplier=0.05, max=2),
