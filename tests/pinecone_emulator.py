@@ -39,6 +39,7 @@ ROUTES = [
         ("GET", r"/namespaces", "namespaces/list"),
         ("GET", r"/namespaces/(?P<namespace>[^/]+)", "namespaces/describe"),
         ("DELETE", r"/namespaces/(?P<namespace>[^/]+)", "namespaces/delete"),
+        ("GET", r"/indexes", "indexes"),
         ("GET", r"/indexes/(?P<namespace>[^/]+)", "indexes/describe"),
         ("PATCH", r"/indexes/(?P<namespace>[^/]+)", "indexes/configure"),
     ]
@@ -183,6 +184,8 @@ class _Handler(JsonHandler):
             raise RejectedError(414, "Request-URI Too Large")
 
     def _perform(self, operation: str, namespace: str, body: Any) -> Any:
+        if operation == "indexes":
+            return {"indexes": [self.server.describe(self.headers["x-pinecone-api-version"])]}
         if operation.startswith("indexes/"):
             if namespace != INDEX:
                 raise RejectedError(404, f"Resource {namespace} not found")
