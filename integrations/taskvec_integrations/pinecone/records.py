@@ -6,7 +6,7 @@ has to know of a document: Pinecone gives metadata out only together with someth
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -62,6 +62,12 @@ def to_record(point: Point) -> dict[str, Any]:
     check_id(record_id(point), "its record")
     check_metadata(point.fields(), "it")
     return {"id": record_id(point), "values": sdk.short_floats(point.vector), "metadata": point.fields()}
+
+
+def to_fields(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What `Point.fields` gave, from a record's metadata, in which all numbers are floats."""
+    fields = dict(metadata or {})
+    return fields | {"chunk": int(fields.get("chunk", 0))}
 
 
 def weigh(point: Point) -> int:

@@ -34,7 +34,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PineconeEngine, "first_wait", 0.01)
     monkeypatch.setattr(PineconeEngine, "visible_seconds", 10.0)
     if VERSION >= 9:
-        monkeypatch.setattr("pinecone._internal.http_client._retry_sleep", lambda seconds: None)
+        monkeypatch.setattr("pinecone._internal.http_client._retry_sleep", lambda seconds: None, raising=False)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def test_only_a_namespace_that_held_something_is_listed(open_store: Open, narrow
 
 
 def test_many_documents_are_forgotten_and_looked_up_again(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskvec_integrations.pinecone.engine.REMEMBERED", 5)
+    monkeypatch.setattr("taskvec_integrations.pinecone.held.REMEMBERED", 10)
     monkeypatch.setattr("taskvec_integrations.ingest.LOOK_AHEAD", 10)
     with pinecone(WIDTH) as server:
         report = open_store(server).ingest([*TEXTS, *((number, f"new {text}") for number, text in TEXTS)])
