@@ -1,50 +1,22 @@
 """The classic path against needledb, a server with Pinecone's API that nobody here wrote; it searches by vectors only."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from urllib.error import URLError
-from urllib.request import Request, urlopen
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pinecone_emulator import KEY
+from needledb_server import create_index, needledb
 from pinecone_support import IDS, QUESTION, TEXTS, WIDTH, records, sync_index
 from taskvec import Encoder
 from taskvec_integrations.pinecone import TaskvecIndex, TaskvecInference
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
     """The host of an index that needledb serves."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("needledb")
-    command = [sys.executable, "-m", "needledb", "serve", "--data", str(folder), "--port", str(port), "--api-key", KEY]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=os.environ) as server:
-        try:
-            yield _create(f"http://127.0.0.1:{port}")
-        finally:
-            server.terminate()
-
-
-def _create(root: str) -> str:
-    body = json.dumps({"name": "docs", "dimension": WIDTH, "metric": "cosine"}).encode()
-    headers = {"Api-Key": KEY, "Content-Type": "application/json"}
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            urlopen(Request(f"{root}/indexes", body, headers)).close()
-            return f"{root}/indexes/docs"
-        except URLError:
-            assert time.monotonic() < deadline, "needledb did not start"
-            time.sleep(0.05)
+    with needledb(tmp_path) as root:
+        yield create_index(root, "docs", WIDTH, "cosine")
 
 
 def test_another_server_stores_and_finds_the_same(url: str, mini: Encoder) -> None:
