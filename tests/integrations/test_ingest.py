@@ -365,7 +365,8 @@ def test_cancelling_ends_the_reading_of_what_is_stored_already(small: Encoder, i
             closed[0] += 1
 
     async def run() -> None:
-        task = asyncio.create_task(store.aingest(slowly() if is_async else endless()))
+        source = slowly() if is_async else endless()  # kept here, so that only aingest can close it
+        task = asyncio.create_task(store.aingest(source))
         while read[0] < 1000:
             await asyncio.sleep(0.01)
         task.cancel()
