@@ -13,6 +13,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
+        if not f"{module}.".startswith(f"{error.name}."):  # what is missing is neither the module nor its package
             raise
         raise MissingExtraError(f"{module} is not installed: pip install 'taskvec[{extra}]'", name=error.name) from None

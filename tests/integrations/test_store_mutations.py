@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore
+from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations import collection, encoding, options, plan, retries, store, upload
+from taskvec_integrations import collection, encoding, plan, retries, store, upload
 from taskvec_integrations.store import Document
 
 Patch = pytest.MonkeyPatch
@@ -80,17 +81,6 @@ def check(encoder: Encoder, late: bool) -> None:
     for other in ({"document_task": "separation"}, {"dimensions": 25}):
         with pytest.raises(ValueError, match="this store has"):
             open_store(**other).ingest(documents())
-
-
-def tasks_swapped(patch: Patch) -> None:
-    right = options.EmbedSettings.task
-    other = {"document": "query", "query": "document"}
-    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
-
-
-def document_task_for_queries(patch: Patch) -> None:
-    right = options.EmbedSettings.task
-    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, "document"))
 
 
 def late_chunking_forgotten(patch: Patch) -> None:
@@ -237,7 +227,7 @@ def not_normalised(patch: Patch) -> None:
 
 MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     tasks_swapped,
-    document_task_for_queries,
+    queries_as_passages,
     every_other_batch_lost,
     last_batch_lost,
     failing_batch_not_split,

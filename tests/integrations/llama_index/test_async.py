@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from llama_index.core import Document
 
+from event_loop import longest_gap
 from llama_support import Pieces, articles
 from taskvec import Encoder
 from taskvec.runner import Runner
@@ -17,7 +18,6 @@ from taskvec_integrations.llama_index import TaskvecEmbedding, embedding
 Make = Callable[..., TaskvecEmbedding]
 
 PAUSE = 0.2  # seconds that each step is made to take
-TICK = 0.01
 
 CALLS: dict[str, Callable[[TaskvecEmbedding], Coroutine[Any, Any, Any]]] = {
     "query": lambda model: model.aget_query_embedding("a"),
@@ -33,25 +33,6 @@ def slow(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return slowly
-
-
-async def longest_gap(work: Coroutine[Any, Any, Any]) -> float:
-    """The longest time, in seconds, that the event loop did nothing else while it awaited `work`."""
-    gaps: list[float] = []
-
-    async def heartbeat() -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(TICK)
-            gaps.append(time.perf_counter() - last)
-            last += gaps[-1]
-
-    beating = asyncio.create_task(heartbeat())
-    await asyncio.sleep(0)
-    await work
-    await asyncio.sleep(2 * TICK)
-    beating.cancel()
-    return max(gaps)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["each", "late"])

@@ -5,10 +5,7 @@ import copy
 import gc
 import json
 import logging
-import os
 import pickle
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -253,12 +250,3 @@ def test_copies_share_the_model(make: Make) -> None:
     for encoder in (shared, loaded):
         with pytest.raises(RuntimeError, match="is closed"):
             encoder.encode("a")
-
-
-def test_without_llama_index_the_command_that_installs_it_is_named(tmp_path: Path) -> None:
-    (tmp_path / "llama_index").mkdir()
-    (tmp_path / "llama_index" / "__init__.py").write_text("raise ModuleNotFoundError('No', name='llama_index')")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    code = "import taskvec_integrations.llama_index"
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert "MissingExtraError: llama_index.core is not installed: pip install 'taskvec[llama-index]'" in done.stderr

@@ -8,29 +8,13 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from llama_support import check_cached, check_late, check_tasks
+from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding, embedding, sources
 from taskvec_integrations.llama_index.stitching import Chunk
-from taskvec_integrations.options import EmbedSettings
 
 Patch = pytest.MonkeyPatch
 Make = Callable[..., TaskvecEmbedding]
-
-
-def tasks_swapped(patch: Patch) -> None:
-    right = EmbedSettings.task
-    other = {"document": "query", "query": "document"}
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
-
-
-def queries_as_passages(patch: Patch) -> None:
-    right = EmbedSettings.task
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "document"))
-
-
-def passages_as_queries(patch: Patch) -> None:
-    right = EmbedSettings.task
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "query"))
 
 
 def single_texts_as_queries(patch: Patch) -> None:

@@ -1,12 +1,8 @@
 """TaskvecEmbeddingFunction: the vectors of the encoder, in the types that Milvus stores, where JinaEmbeddingFunction was."""
 
 import inspect
-import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,11 +136,3 @@ def test_it_has_what_pymilvus_models_jina_function_has(mini: Encoder) -> None:
 def test_nonsense_is_refused(make: Callable[[], object], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         make()
-
-
-def test_without_pymilvus_the_command_that_installs_it_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pymilvus.py").write_text("raise ModuleNotFoundError('No module named pymilvus', name='pymilvus')")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    code = "import taskvec_integrations.milvus"
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert "MissingExtraError: pymilvus is not installed: pip install 'taskvec[milvus]'" in done.stderr

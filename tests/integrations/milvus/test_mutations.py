@@ -8,27 +8,11 @@ import pytest
 from pymilvus import MilvusClient
 
 from milvus_checks import Asked, check_vectors
+from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations.milvus import TaskvecMilvusClient, texts
-from taskvec_integrations.options import EmbedSettings
 
 Patch = pytest.MonkeyPatch
-
-
-def tasks_swapped(patch: Patch) -> None:
-    right = EmbedSettings.task
-    other = {"document": "query", "query": "document"}
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
-
-
-def queries_as_passages(patch: Patch) -> None:
-    right = EmbedSettings.task
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "document"))
-
-
-def passages_as_queries(patch: Patch) -> None:
-    right = EmbedSettings.task
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, "query"))
 
 
 def vectors_of_the_neighbour(patch: Patch) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from pinecone_emulator import pinecone
 from pinecone_support import QUESTION, TEXTS, VECTORS, VERSION, faces, records, values
+from task_mutations import tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.options import EmbedSettings
 from taskvec_integrations.pinecone import documents, index, inference, limits, sdk, searches, texts
 from taskvec_integrations.pinecone.index import AsyncTaskvecIndex, TaskvecIndex
 from taskvec_integrations.pinecone.inference import TaskvecInference
@@ -64,12 +64,6 @@ def check_documents(encoder: Encoder, kind: str) -> None:
         sent = server.sent("documents/search")[-1].body["score_by"][0]["values"]
         np.testing.assert_array_equal(np.float32(sent), encoder.encode_queries(QUESTION))
     assert given == records()
-
-
-def operations_swapped(patch: Patch) -> None:
-    right = EmbedSettings.task
-    other = {"document": "query", "query": "document"}
-    patch.setattr(EmbedSettings, "task", lambda self, operation: right(self, other[operation]))  # type: ignore[index]
 
 
 def task_forgotten(patch: Patch) -> None:
@@ -146,7 +140,7 @@ def method_not_wired(owner: type, name: str) -> Callable[[Patch], None]:
 
 
 MUTATIONS = [
-    operations_swapped,
+    tasks_swapped,
     task_forgotten,
     dimensions_forgotten,
     vectors_in_another_order,

@@ -9,8 +9,8 @@ import pytest
 
 from pinecone_emulator import pinecone
 from pinecone_support import sync_index
+from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations import options
 from taskvec_integrations.pinecone import PineconeStore, engine, records
 from taskvec_integrations.pinecone.engine import PineconeEngine
 from taskvec_integrations.store import Document
@@ -54,16 +54,6 @@ def check(encoder: Encoder, patch: Patch) -> None:
         assert server.stored("docs").keys().isdisjoint(server.stored(engine.RECORDS))
         with pytest.raises(ValueError, match="document_task"):
             PineconeStore(index, encoder=encoder, namespace="docs", document_task=None).ingest(["x"])
-
-
-def tasks_swapped(patch: Patch) -> None:
-    right, other = options.EmbedSettings.task, {"document": "query", "query": "document"}
-    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, other[operation]))
-
-
-def document_task_for_queries(patch: Patch) -> None:
-    right = options.EmbedSettings.task
-    patch.setattr(options.EmbedSettings, "task", lambda self, operation: right(self, "document"))
 
 
 def a_batch_lost(patch: Patch) -> None:
@@ -146,7 +136,7 @@ def filter_forgotten(patch: Patch) -> None:
 
 MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     tasks_swapped,
-    document_task_for_queries,
+    queries_as_passages,
     a_batch_lost,
     a_batch_deleted_in_part,
     changed("another_field_name", renamed),

@@ -4,19 +4,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from qdrant_client import models
 
+from event_loop import TICK, longest_gap
 from qdrant_server import Server
 from qdrant_support import COLLECTION, QUESTION, WIDTH, assert_equal, document, points
 from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, resolve
 
 PAUSE = 0.2  # seconds that encoding is made to take
-TICK = 0.01
 
 Client = AsyncTaskvecQdrantClient
 
@@ -31,25 +30,6 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
         return encode(requests)
 
     monkeypatch.setattr(resolve, "encode", slowly)
-
-
-async def longest_gap(work: Coroutine[Any, Any, Any]) -> float:
-    """The longest time, in seconds, that the event loop did nothing else while it awaited `work`."""
-    gaps: list[float] = []
-
-    async def heartbeat() -> None:
-        last = time.perf_counter()
-        while True:
-            await asyncio.sleep(TICK)
-            gaps.append(time.perf_counter() - last)
-            last += gaps[-1]
-
-    beating = asyncio.create_task(heartbeat())
-    await asyncio.sleep(0)
-    await work
-    await asyncio.sleep(2 * TICK)
-    beating.cancel()
-    return max(gaps)
 
 
 async def created(client: Client) -> Client:
