@@ -17,7 +17,8 @@ from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_tex
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, LoadSettings, Parts, load
 from taskvec.options import EncodeOptions, Settings, Usage, check_flag, resolve
-from taskvec.pipeline import Pipeline, in_thread
+from taskvec.packing import Batch
+from taskvec.pipeline import Pipeline, Prepared, in_thread
 from taskvec.pooling import Vectors
 from taskvec.progress import Progress
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK, Task
@@ -199,6 +200,32 @@ class Encoder:
     async def aencode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
         """`encode_chunks` in a thread; cancelling it ends the work at the next batch."""
         return await in_thread(self.encode_chunks, documents, **options)
+
+    def prepare(self, texts: Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]) -> Prepared:
+        """`encode` as far as the tokens, for a scheduler that runs the texts of many calls together.
+
+        Run its sequences with `run`, add up their pools row by row, and `Prepared.finish` makes the vectors of `encode`. Checks
+        and raises as `encode` does; progress and usage are not for this.
+        """
+        check_flag("late_chunking", late_chunking)
+        settings = self._resolve(options, Task.TEXT_MATCHING)
+        items = list(read_texts(texts))
+        if late_chunking:
+            document = Item(0, *join_chunks([item.text for item in items], ""))
+            return self._pipeline.prepare_documents([document], settings)
+        return self._pipeline.prepare_texts(items, settings)
+
+    def run(self, batch: Batch, task: Task | None, *, device: int = 0) -> Vectors:
+        """The pools of a batch of prepared sequences of one task: (K, width) float32 in the order of `batch.pools`.
+
+        Neither weighted nor normalised; device: the number of the device in the list that was loaded on.
+        """
+        return self._pipeline.run(batch, task, self.dimensions, device)
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """All devices that batches run on; `device` is the first."""
+        return self._pipeline.devices
 
     @cached_property
     def fingerprint(self) -> str:

@@ -95,21 +95,32 @@ class PackedTensors:
     pool_starts: torch.Tensor
 
 
-def pack(sequences: Sequence[TokenSequence], max_tokens: int) -> Iterator[Batch]:
-    """Fill batches with the longest sequences first, up to `max_tokens` tokens and the matching sum of squares.
+@dataclass
+class Room:
+    """What is left of a batch of at most `max_tokens` tokens and the matching sum of squares."""
 
-    A sequence longer than the budget is a batch of its own.
-    """
+    max_tokens: int
+    tokens: int = 0
+    squares: int = 0
+
+    def take(self, length: int) -> bool:
+        """Count one more sequence in if it fits; the first always does, so one longer than the budget is a batch of its own."""
+        tokens, squares = self.tokens + length, self.squares + length**2
+        if self.tokens and (tokens > self.max_tokens or squares > self.max_tokens * SQUARES_PER_TOKEN):
+            return False
+        self.tokens, self.squares = tokens, squares
+        return True
+
+
+def pack(sequences: Sequence[TokenSequence], max_tokens: int) -> Iterator[Batch]:
+    """Fill batches with the longest sequences first, as far as they have `Room`."""
     batch: list[TokenSequence] = []
-    tokens = squares = 0
+    room = Room(max_tokens)
     for sequence in sorted(sequences, key=lambda sequence: -len(sequence.ids)):
-        length = len(sequence.ids)
-        full = tokens + length > max_tokens or squares + length**2 > max_tokens * SQUARES_PER_TOKEN
-        if batch and full:
+        if not room.take(len(sequence.ids)):
             yield Batch(batch)
-            batch, tokens, squares = [], 0, 0
+            batch, room = [], Room(max_tokens)
+            room.take(len(sequence.ids))
         batch.append(sequence)
-        tokens += length
-        squares += length**2
     if batch:
         yield Batch(batch)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from taskvec.packing import Batch, TokenSequence, pack
 from taskvec.pooling import Vectors, normalise
 from taskvec.progress import reporting
 from taskvec.runner import Runner
+from taskvec.tasks import Task
 from taskvec.tokenizer import TextTokenizer
 
 P = ParamSpec("P")
@@ -46,6 +48,26 @@ class Block(NamedTuple):
     rows: int
     usage: Usage
     failure: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A call that is tokenised and not yet run, for a scheduler that makes batches of many calls (`Encoder.prepare`).
+
+    sequences: to be run with `Encoder.run`, in any order and in any company of the same task; their pools belong to the rows
+    of this call alone. rows: vectors that the call returns. usage: what it costs. Whether it returns one vector or
+    a list of them is the caller's affair.
+    """
+
+    sequences: Sequence[TokenSequence]
+    rows: int
+    usage: Usage
+    settings: Settings
+
+    def finish(self, pooled: Vectors) -> Vectors:
+        """The call's vectors (rows, dimensions) from the weighted sums of its pools (rows, width)."""
+        cut = pooled[:, : self.settings.dimensions]
+        return normalise(cut) if self.settings.normalize else cut
 
 
 class Pipeline:
@@ -78,6 +100,19 @@ class Pipeline:
             raise_if_stopped()
             if failure := self._text_block(settings, block).failure:
                 raise failure
+
+    def prepare_texts(self, items: Sequence[Item], settings: Settings) -> Prepared:
+        """Plain texts, tokenised; raises the ValueError of a text that `truncate=False` refuses."""
+        return _prepared(self._text_block(settings, list(items)), settings)
+
+    def prepare_documents(self, items: Sequence[Item], settings: Settings) -> Prepared:
+        """Documents with spans, tokenised."""
+        return _prepared(self._document_block(settings, list(items)), settings)
+
+    def run(self, batch: Batch, task: Task | None, dimensions: int, device: int) -> Vectors:
+        """The pooled vectors of a batch on the device of that number, see `Runner`."""
+        check_process()
+        return self._runners[device](batch, task, dimensions)
 
     def _blocks(self, items: Iterable[Item]) -> Iterator[list[Item]]:
         size = self._max_batch_tokens * CHARACTERS_PER_BATCH_TOKEN * len(self._runners)
@@ -155,6 +190,12 @@ class Pipeline:
             rows += len(item.spans)
             block += sequences
         return Block(block, rows, usage)
+
+
+def _prepared(block: Block, settings: Settings) -> Prepared:
+    if block.failure:
+        raise block.failure
+    return Prepared(block.sequences, block.rows, block.usage, settings)
 
 
 def _counted(items: Iterable[Item], counts: deque[int]) -> Iterator[Item]:

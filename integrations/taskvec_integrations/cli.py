@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from taskvec_integrations.serve import serve
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -40,6 +42,9 @@ def demo(
     from taskvec_integrations import demo as tour
 
     tour.run(question, model, folder or tour.default_folder(), Console())
+
+
+app.command()(serve)
 
 
 def main() -> None:

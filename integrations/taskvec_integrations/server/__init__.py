@@ -1,0 +1,11 @@
+"""`taskvec serve`: one HTTP server for the clients of Jina, OpenAI, Text Embeddings Inference, Pinecone and SageMaker."""
+
+from taskvec_integrations.extras import require
+
+for _module in ("fastapi", "uvicorn", "orjson", "prometheus_client", "pydantic_settings"):
+    require(_module, "server")
+
+from taskvec_integrations.server.app import create_app  # noqa: E402
+from taskvec_integrations.server.settings import ServerSettings  # noqa: E402
+
+__all__ = ["ServerSettings", "create_app"]

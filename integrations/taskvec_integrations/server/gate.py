@@ -1,0 +1,232 @@
+"""The door of the server, around every route: request ids, keys, limits, whole bodies, callers who leave, metrics and the log.
+
+Plain ASGI. Knows no dialect. A body is read here, within a time and a size, so that slow and endless ones hold nothing else up.
+"""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Response
+from starlette.datastructures import Headers, MutableHeaders
+
+from taskvec_integrations.server.errors import refuse
+from taskvec_integrations.server.metrics import Metrics
+from taskvec_integrations.server.settings import MIB, ServerSettings
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = {"/", "/health", "/live", "/ready", "/ping", "/docs", "/openapi.json", "/favicon.ico"}
+"""What may be asked for without a key: health, and pages that hold no data."""
+REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
+CLIENT_LEFT = 499
+"""How logs and metrics call a request whose client went away, after nginx."""
+
+log = logging.getLogger("taskvec.server")
+
+
+class _RefusedError(Exception):
+    def __init__(self, response: Response) -> None:
+        self.response = response
+
+
+@dataclass
+class Exchange:
+    """One request on its way: what the log and the metrics will say of it. Routes fill in `task`, `texts` and `tokens`."""
+
+    id: str
+    start: float = field(default_factory=time.monotonic)
+    status: int = CLIENT_LEFT
+    task: str = ""
+    texts: int = 0
+    tokens: int = 0
+
+
+class Gate:
+    """ASGI middleware; see the module."""
+
+    def __init__(self, app: App, settings: ServerSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._held = 0
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        exchange = Exchange(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope.setdefault("state", {})["exchange"] = exchange
+        self._held += 1
+        self._metrics.held(self._held)
+        try:
+            await self._pass(scope, headers, receive, _sending(send, exchange), exchange)
+        finally:
+            self._held -= 1
+            self._metrics.held(self._held)
+            self._say(scope, exchange)
+
+    async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send, exchange: Exchange) -> None:
+        body = _Body(self, receive)
+        try:
+            self._check(scope, headers)
+            if scope["method"] in ("POST", "PUT", "PATCH"):
+                await body.read(headers.get("content-length"))
+            await _unless_client_leaves(self._app, scope, body, send)
+        except _RefusedError as refused:
+            await refused.response(scope, receive, send)
+        except _ClientLeftError:
+            pass
+        except Exception:
+            log.exception("request %s failed", exchange.id)
+            if exchange.status == CLIENT_LEFT:
+                await refuse(500, "the server failed; its log says why under this answer's X-Request-ID")(scope, receive, send)
+        finally:
+            self._bytes -= body.size
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in OPEN:
+            return
+        if self._settings.api_keys:
+            kind, _, key = headers.get("authorization", "").partition(" ")
+            key = key.strip() if kind.lower() == "bearer" else headers.get("api-key", "")
+            if not self._settings.opens(key):
+                what = "that key is none of this server's" if key else "this server asks for a key"
+                raise _RefusedError(
+                    refuse(401, f"{what}: send Authorization: Bearer KEY, or Api-Key: KEY", {"WWW-Authenticate": "Bearer"})
+                )
+        if self._held > self._settings.max_requests:
+            raise _RefusedError(
+                refuse(
+                    503,
+                    f"{self._settings.max_requests} requests are held, as many as may: try again",
+                    {"Retry-After": "1"},
+                )
+            )
+
+    def reserve(self, size: int, so_far: int) -> None:
+        """Count bytes of a body in; refuses what is too large for one, or for all that are held together."""
+        if so_far + size > self._settings.max_body_mib * MIB:
+            raise _RefusedError(
+                refuse(413, f"the body is larger than {self._settings.max_body_mib:g} MiB: send fewer texts in one request")
+            )
+        if self._bytes + size > self._settings.max_bodies_mib * MIB:
+            raise _RefusedError(refuse(503, "the bodies being served are as large as they may: try again", {"Retry-After": "1"}))
+        self._bytes += size
+
+    @property
+    def body_seconds(self) -> float:
+        """Within which a body must have come."""
+        return self._settings.body_seconds
+
+    def _say(self, scope: Scope, exchange: Exchange) -> None:
+        seconds = time.monotonic() - exchange.start
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.request(route, exchange.task, exchange.status, seconds, exchange.texts)
+        quiet = route in OPEN and exchange.status == 200
+        facts = {
+            "id": exchange.id,
+            "method": scope["method"],
+            "route": route,
+            "status": exchange.status,
+            "ms": round(seconds * 1000, 1),
+            "task": exchange.task,
+            "texts": exchange.texts,
+            "tokens": exchange.tokens,
+        }
+        log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
+
+
+class _ClientLeftError(Exception):
+    pass
+
+
+class _Body:
+    """A request's body, read whole, and then handed to the app."""
+
+    def __init__(self, gate: Gate, receive: Receive) -> None:
+        self._gate = gate
+        self._receive = receive
+        self._content = b""
+        self._handed = False
+        self.size = 0
+        """Bytes that were counted in."""
+
+    async def read(self, declared: str | None) -> None:
+        """Read it, within the limits; a declared length is counted before the first byte has come."""
+        if declared and declared.isdecimal():
+            self._count(int(declared))
+        parts: list[bytes] = []
+        came = 0
+        try:
+            async with asyncio.timeout(self._gate.body_seconds):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientLeftError
+                    parts.append(message.get("body", b""))
+                    came += len(parts[-1])
+                    self._count(came - self.size)
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError:
+            raise _RefusedError(
+                refuse(408, f"the body did not come within {self._gate.body_seconds:g} s", {"Connection": "close"})
+            ) from None
+        self._content = b"".join(parts)
+
+    def _count(self, size: int) -> None:
+        if size > 0:
+            self._gate.reserve(size, self.size)
+            self.size += size
+
+    async def __call__(self) -> Message:
+        """What the app receives: the body, and then nothing until it is done."""
+        if not self._handed:
+            self._handed = True
+            return {"type": "http.request", "body": self._content, "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError("an app that waits is cancelled")
+
+    async def until_client_leaves(self) -> None:
+        """Return when the client is gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _unless_client_leaves(app: App, scope: Scope, body: _Body, send: Send) -> None:
+    """Run the app; cancel it when the client goes away."""
+    work = asyncio.ensure_future(app(scope, body, send))
+    gone = asyncio.ensure_future(body.until_client_leaves())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise _ClientLeftError
+        await work
+    finally:
+        for task in (work, gone):
+            task.cancel()
+        await asyncio.wait((work, gone))
+
+
+def _sending(send: Send, exchange: Exchange) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-ID"] = exchange.id
+        await send(message)
+
+    return wrapped

@@ -1,0 +1,298 @@
+"""Batches by tokens across requests: what runs next, how much may wait, and one thread a device that runs it.
+
+Knows prepared calls (token sequences), nothing of HTTP. A batch has one task. Of all requests that wait, the one that is due
+first chooses the task; a request is due the later the more tokens it has, and later still if it is no query, so short ones
+pass long ones and queries pass bulk indexing, but nothing is passed forever: when it is due does not change while it waits.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from bisect import insort
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from taskvec import Task
+from taskvec.packing import Batch, Room, TokenSequence
+from taskvec.pipeline import Prepared
+from taskvec.pooling import Vectors
+from taskvec.tasks import QUERY_TASK
+
+SLOWDOWN = 4.0
+"""A request may wait this many times the seconds its own tokens take before nothing that comes later passes it."""
+BULK_PATIENCE = 1.0
+"""Seconds for which queries pass everything else."""
+SMOOTHING = 0.2
+"""Weight of the newest batch in the running mean of seconds a token takes."""
+FIRST_GUESS = 1e-4
+"""Seconds a token takes, before any was measured."""
+
+log = logging.getLogger("taskvec.server")
+
+
+class BatchRunner(Protocol):
+    """What the scheduler needs of an Encoder."""
+
+    dimensions: int
+    max_batch_tokens: int
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """All devices that batches run on."""
+
+    def run(self, batch: Batch, task: Task | None, *, device: int = 0) -> Vectors:
+        """The pools of a batch, (K, width)."""
+
+
+class OverloadedError(RuntimeError):
+    """Too much waits already. `retry_after`: whole seconds until some of it will be done; `status`: of HTTP."""
+
+    def __init__(self, message: str, retry_after: int, status: int = 429) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.status = status
+
+
+class Ran(NamedTuple):
+    """One batch that ran, for whoever counts: its task, tokens, the share of a full batch that they are, its requests' waits."""
+
+    task: Task | None
+    tokens: int
+    fill: float
+    waits: list[float]
+
+
+@dataclass(eq=False)
+class Job:
+    """A request in the queue: the sequences that did not start yet and the sums of those that ran."""
+
+    prepared: Prepared
+    due: float
+    future: asyncio.Future[Vectors]
+    loop: asyncio.AbstractEventLoop
+    arrived: float = field(default_factory=time.monotonic)
+    waiting: deque[TokenSequence] = field(init=False)
+    left: int = field(init=False)
+    sums: Vectors = field(init=False)
+    started: bool = False
+
+    def start(self, width: int) -> None:
+        """Get ready to be added up; long sequences first, so that those of a batch are alike."""
+        self.waiting = deque(sorted(self.prepared.sequences, key=lambda sequence: -len(sequence.ids)))
+        self.left = len(self.waiting)
+        self.sums = np.zeros((self.prepared.rows, width), dtype=np.float32)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that did not start yet."""
+        return sum(len(sequence.ids) for sequence in self.waiting)
+
+    def add(self, sequence: TokenSequence, pooled: Vectors) -> bool:
+        """Add the pools of a sequence that ran; whether it was the last."""
+        for pool, vector in zip(sequence.pools, pooled, strict=True):
+            self.sums[pool.row] += vector * np.float32(pool.weight)
+        self.left -= 1
+        return self.left == 0
+
+    def settle(self, result: Vectors | BaseException) -> None:
+        """Hand the outcome to the coroutine that waits, if it still does."""
+
+        def set_it() -> None:
+            if not self.future.done():
+                if isinstance(result, BaseException):
+                    self.future.set_exception(result)
+                else:
+                    self.future.set_result(result)
+
+        self.loop.call_soon_threadsafe(set_it)
+
+
+@dataclass(eq=False)
+class Place:
+    """A request that waits for room in the queue."""
+
+    tokens: int
+    loop: asyncio.AbstractEventLoop
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Scheduler:
+    """A queue of requests, bounded in tokens, and the threads that empty it. `close` refuses what comes and ends what waits.
+
+    max_waiting_tokens: a request that does not fit waits up to `patience` seconds for room, then OverloadedError; one that is
+    larger than that gets in when nothing else waits. on_batch is told of each batch, in the thread that ran it.
+    """
+
+    def __init__(
+        self,
+        encoder: BatchRunner,
+        max_waiting_tokens: int,
+        patience: float,
+        on_batch: Callable[[Ran], None] = lambda _: None,
+    ) -> None:
+        self._encoder = encoder
+        self._max_waiting = max_waiting_tokens
+        self._patience = patience
+        self._on_batch = on_batch
+        self._jobs: defaultdict[Task | None, list[Job]] = defaultdict(list)
+        self._waiting = 0
+        self._work = threading.Condition()
+        self._line: list[Place] = []
+        self._closed = False
+        self._seconds_per_token = FIRST_GUESS
+        self._threads = [
+            threading.Thread(target=self._serve, args=(device,), name=f"taskvec-encoder-{device}", daemon=True)
+            for device in range(len(encoder.devices))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens in the queue that did not start yet."""
+        return self._waiting
+
+    async def __call__(self, prepared: Prepared) -> Vectors:
+        """The vectors of a request. Cancelling takes it out of the queue. OverloadedError where it would wait too long."""
+        tokens = prepared.usage.tokens
+        if not prepared.sequences:
+            return prepared.finish(np.zeros((prepared.rows, self._encoder.dimensions), dtype=np.float32))
+        await self._enter(tokens)
+        loop = asyncio.get_running_loop()
+        due = time.monotonic() + SLOWDOWN * tokens * self._seconds_per_token
+        if prepared.settings.task is not QUERY_TASK:
+            due += BULK_PATIENCE
+        job = Job(prepared, due, loop.create_future(), loop)
+        job.start(self._encoder.dimensions)
+        with self._work:
+            insort(self._jobs[prepared.settings.task], job, key=lambda job: job.due)
+            self._work.notify()
+        try:
+            return await job.future
+        finally:
+            self._leave(job)
+
+    async def _enter(self, tokens: int) -> None:
+        """Count tokens into the queue, at once or as soon as they fit, in the order of arrival among those that fit."""
+        with self._work:
+            if self._closed:
+                raise OverloadedError("the server is shutting down: ask another one, or again later", 5, 503)
+            if self._fits(tokens):
+                self._waiting += tokens
+                return
+            place = Place(tokens, asyncio.get_running_loop())
+            self._line.append(place)
+        try:
+            await asyncio.wait_for(place.entered.wait(), self._patience)
+        except BaseException as error:
+            with self._work:
+                if place in self._line:
+                    self._line.remove(place)
+                elif isinstance(error, TimeoutError):  # let in at the last moment
+                    return
+                else:
+                    self._waiting -= tokens
+            if isinstance(error, TimeoutError):
+                raise self._overloaded(tokens) from None
+            raise
+
+    def _let_in(self) -> None:
+        """Those that wait for room and fit now; the lock is held."""
+        for place in [*self._line]:
+            if self._fits(place.tokens):
+                self._line.remove(place)
+                self._waiting += place.tokens
+                place.loop.call_soon_threadsafe(place.entered.set)
+
+    def _fits(self, tokens: int) -> bool:
+        return not self._waiting or self._waiting + tokens <= self._max_waiting
+
+    def _overloaded(self, tokens: int) -> OverloadedError:
+        seconds = self._waiting * self._seconds_per_token / len(self._threads)
+        return OverloadedError(
+            f"{self._waiting} tokens wait already, {self._max_waiting} may, and these are {tokens} more: try again "
+            f"in about {max(1, round(seconds))} s",
+            max(1, min(60, round(seconds))),
+        )
+
+    def _leave(self, job: Job) -> None:
+        """Forget what of a request did not start, because it is done or because nobody waits for it any more."""
+        with self._work:
+            if job.waiting:
+                self._waiting -= job.tokens
+                job.waiting.clear()
+                self._jobs[job.prepared.settings.task].remove(job)
+                self._let_in()
+
+    def _serve(self, device: int) -> None:
+        while taken := self._take():
+            self._run(*taken, device)
+
+    def _run(self, task: Task | None, parts: list[tuple[Job, TokenSequence]], device: int) -> None:
+        start = time.monotonic()
+        batch = Batch([sequence for _, sequence in parts])
+        try:
+            pooled = self._encoder.run(batch, task, device=device)
+        except Exception as error:
+            jobs = [*dict.fromkeys(job for job, _ in parts)]
+            log.exception("a batch of %d tokens of %d requests failed", sum(batch.lengths), len(jobs))
+            if len(jobs) == 1:
+                jobs[0].settle(error)
+            else:  # the others are not to suffer from the one that cannot be run
+                for job in jobs:
+                    self._run(task, [part for part in parts if part[0] is job], device)
+            return
+        self._scatter(parts, pooled)
+        self._count(task, batch, parts, start)
+
+    def _take(self) -> tuple[Task | None, list[tuple[Job, TokenSequence]]] | None:
+        """The next batch: the task of the request that is due first, filled with others of that task; None once closed."""
+        with self._work:
+            while not any(self._jobs.values()):
+                if self._closed:
+                    return None
+                self._work.wait()
+            task = min((jobs[0].due, task or "", task) for task, jobs in self._jobs.items() if jobs)[2]
+            jobs, room = self._jobs[task], Room(self._encoder.max_batch_tokens)
+            parts: list[tuple[Job, TokenSequence]] = []
+            while jobs and room.take(len(jobs[0].waiting[0].ids)):
+                job = jobs[0]
+                parts.append((job, job.waiting.popleft()))
+                if not job.waiting:
+                    jobs.pop(0)
+            self._waiting -= room.tokens
+            self._let_in()
+            return task, parts
+
+    def _scatter(self, parts: list[tuple[Job, TokenSequence]], pooled: Vectors) -> None:
+        row = 0
+        for job, sequence in parts:
+            own = pooled[row : row + len(sequence.pools)]
+            row += len(sequence.pools)
+            if job.add(sequence, own):
+                job.settle(job.prepared.finish(job.sums))
+
+    def _count(self, task: Task | None, batch: Batch, parts: list[tuple[Job, TokenSequence]], start: float) -> None:
+        tokens = sum(batch.lengths)
+        seconds = (time.monotonic() - start) / tokens
+        self._seconds_per_token += SMOOTHING * (seconds - self._seconds_per_token)
+        waits = []
+        for job in dict.fromkeys(job for job, _ in parts):
+            if not job.started:
+                job.started = True
+                waits.append(start - job.arrived)
+        self._on_batch(Ran(task, tokens, tokens / self._encoder.max_batch_tokens, waits))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take nothing new, run what waits, and end the threads; blocks until then, or for `timeout` seconds."""
+        with self._work:
+            self._closed = True
+            self._work.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)

@@ -1,0 +1,74 @@
+"""From a call to its vectors: task, tokens, queue. Knows the encoder and the scheduler, nothing of HTTP."""
+
+import asyncio
+from typing import NamedTuple
+
+from taskvec import Encoder, Task
+from taskvec.packing import Batch
+from taskvec.pipeline import Prepared
+from taskvec.pooling import Vectors
+from taskvec_integrations.server.calls import Call, TaskChooser
+from taskvec_integrations.server.metrics import Metrics
+from taskvec_integrations.server.scheduler import Scheduler
+from taskvec_integrations.server.settings import ServerSettings
+
+INLINE = 4000
+"""Characters that are tokenised in the event loop's own thread: less than a millisecond."""
+BATCHES_WAITING = 64
+
+
+class Embedded(NamedTuple):
+    """The vectors of a call (texts, dimensions), its task and the tokens it cost."""
+
+    vectors: Vectors
+    task: Task | None
+    tokens: int
+
+
+class Service:
+    """An encoder behind a queue. Closing it runs what waits; the encoder is its owner's."""
+
+    def __init__(self, encoder: Encoder, settings: ServerSettings, metrics: Metrics) -> None:
+        self.encoder = encoder
+        self.served = settings.names(encoder.model_id)
+        self.limit = settings.max_waiting_tokens or BATCHES_WAITING * encoder.max_batch_tokens
+        self._max_inputs = settings.max_inputs
+        self._choose = TaskChooser(self.served, settings.default_task, settings.recognise_instructions)
+        self._choose(Call([]))  # a default task that does not exist is an error here
+        self.scheduler = Scheduler(encoder, self.limit, settings.patience, metrics.batch)
+        metrics.watch(lambda: self.scheduler.waiting_tokens, encoder.devices)
+
+    def warm(self, tasks: tuple[Task, ...]) -> None:
+        """Run a text of each task, so that no request pays for merging weights."""
+        for task in tasks:
+            prepared = self.encoder.prepare(["warm"], task=task)
+            self.encoder.run(Batch(prepared.sequences), task)
+
+    async def __call__(self, call: Call, prefix: Task | None = None) -> Embedded:
+        """The vectors of a call; ValueError for what cannot be served, OverloadedError where too much waits."""
+        if len(call.texts) > self._max_inputs:
+            raise ValueError(f"{len(call.texts)} texts came in one request, {self._max_inputs} may: send them in parts")
+        task, texts = self._choose(call, prefix)
+        if sum(map(len, texts)) < INLINE:
+            prepared = self._prepare(call, task, texts)
+        else:
+            prepared = await asyncio.to_thread(self._prepare, call, task, texts)
+        return Embedded(await self.scheduler(prepared), task, prepared.usage.tokens)
+
+    def _prepare(self, call: Call, task: Task | None, texts: list[str]) -> Prepared:
+        prepared = self.encoder.prepare(
+            texts,
+            late_chunking=call.late_chunking,
+            task=task,
+            dimensions=call.dimensions,
+            normalize=call.normalize,
+            truncate=call.truncate,
+        )
+        if prepared.usage.windows and not call.windows:
+            raise ValueError(
+                f"late_chunking joins all texts of a request, and these have more than the {self.encoder.max_tokens} tokens of "
+                "the context: send fewer in one request, or late_chunking_windows=true to have them read in overlapping windows"
+            )
+        if {"binary", "ubinary"} & {*call.formats} and prepared.settings.dimensions % 8:
+            raise ValueError(f"binary vectors have 8 dimensions in a byte: {prepared.settings.dimensions} is not a multiple of 8")
+        return prepared
