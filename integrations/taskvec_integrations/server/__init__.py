@@ -2,7 +2,7 @@
 
 from taskvec_integrations.extras import require
 
-for _module in ("fastapi", "uvicorn", "orjson", "prometheus_client", "pydantic_settings"):
+for _module in ("fastapi", "fastapi_offline", "uvicorn", "orjson", "prometheus_client", "pydantic_settings"):
     require(_module, "server")
 
 from taskvec_integrations.server.app import create_app  # noqa: E402

@@ -3,12 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from taskvec import Encoder, Task
@@ -24,6 +22,7 @@ from taskvec_integrations.server.errors import HANDLERS, on_anything, refuse
 from taskvec_integrations.server.gate import Gate
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.names import PREFIXES, UnknownModelError, read_name
+from taskvec_integrations.server.pages import page_routes
 from taskvec_integrations.server.service import Service
 from taskvec_integrations.server.settings import ServerSettings
 
@@ -59,6 +58,7 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
         version=version("taskvec"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         exception_handlers={**HANDLERS, Exception: on_anything},
     )
@@ -68,6 +68,7 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
         app.include_router(_embedding_routes(task), prefix=prefix, include_in_schema=not prefix)
     app.include_router(_dialect_routes())
     app.include_router(_other_routes())
+    app.include_router(page_routes(app.title))
     app.add_middleware(Gate, settings=settings, metrics=metrics)
     return app
 
@@ -192,16 +193,7 @@ def _other_routes() -> APIRouter:
         """Prometheus' metrics."""
         return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @router.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> HTMLResponse:
-        """A page for people."""
-        text = files("taskvec_integrations.server").joinpath("page.html").read_text(encoding="utf-8")
-        return HTMLResponse(text, headers={"Content-Security-Policy": PAGE_POLICY})
-
     return router
-
-
-PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 
 
 def _info(service: Service) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 
+from taskvec_integrations.server import pages
 from taskvec_integrations.server.errors import refuse
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.settings import MIB, ServerSettings
@@ -25,7 +26,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = {"/", "/health", "/live", "/ready", "/ping", "/docs", "/openapi.json", "/favicon.ico"}
+OPEN = {"/health", "/live", "/ready", "/ping", "/favicon.ico", *pages.OPEN}
 """What may be asked for without a key: health, and pages that hold no data."""
 REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
 CLIENT_LEFT = 499

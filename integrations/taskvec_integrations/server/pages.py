@@ -1,0 +1,79 @@
+"""The pages for people: / to compare texts, /docs for the API. Whole without any other host; knows no model and no dialect.
+
+A policy with each page says what it may load: the inline parts that it came with, by their hashes, and this server.
+"""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import APIRouter, HTTPException, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse
+
+ASSETS = Path(fastapi_offline.__file__).with_name("static")
+"""Swagger UI's own files, which FastAPI would have browsers load from a content delivery network."""
+ASSET_NAMES = ("swagger-ui-bundle.js", "swagger-ui.css")
+OPEN = {"/", "/docs", "/openapi.json", *(f"/docs/{name}" for name in ASSET_NAMES)}
+"""Paths that hold no data, and need no key."""
+INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+def policy(page: str, *, assets: bool = False) -> str:
+    """The Content-Security-Policy of a page: its own inline scripts and styles, requests to this server, nothing else."""
+    allowed: dict[str, list[str]] = {name: ["'self'"] if assets else [] for name in ("script", "style")}
+    for name, content in INLINE.findall(page):
+        allowed[name].append(f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'")
+    sources = [f"{name}-src {' '.join(found)}" for name, found in allowed.items() if found]
+    closed = ("default-src", "base-uri", "form-action", "frame-ancestors")
+    return "; ".join([*(f"{name} 'none'" for name in closed), *sources, "connect-src 'self'", "img-src data:"])
+
+
+def page_routes(title: str) -> APIRouter:
+    """Routes of the pages; title: of /docs."""
+    router = APIRouter(include_in_schema=False)
+    compare = files("taskvec_integrations.server").joinpath("page.html").read_text(encoding="utf-8")
+    docs = bytes(
+        get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=f"{title}: API",
+            swagger_js_url=f"docs/{ASSET_NAMES[0]}",
+            swagger_css_url=f"docs/{ASSET_NAMES[1]}",
+            swagger_favicon_url="data:,",
+            swagger_ui_parameters={"validatorUrl": None},
+        ).body
+    ).decode()
+
+    @router.get("/")
+    async def page() -> HTMLResponse:
+        """A page that compares texts."""
+        return _page(compare, policy(compare))
+
+    @router.get("/docs")
+    async def documentation() -> HTMLResponse:
+        """The API's documentation, in which requests can be tried."""
+        return _page(docs, policy(docs, assets=True))
+
+    @router.get("/docs/{name}")
+    async def asset(name: str) -> Response:
+        """A file of the documentation."""
+        if name not in ASSET_NAMES:
+            raise HTTPException(404)
+        return FileResponse(ASSETS / name)
+
+    return router
+
+
+def _page(text: str, allowed: str) -> HTMLResponse:
+    return HTMLResponse(
+        text,
+        headers={
+            "Content-Security-Policy": allowed,
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
+        },
+    )
