@@ -47,15 +47,17 @@ def page_routes(title: str) -> APIRouter:
         ).body
     ).decode()
 
+    headers = {name: _headers(allowed) for name, allowed in (("compare", policy(compare)), ("docs", policy(docs, assets=True)))}
+
     @router.get("/")
     async def page() -> HTMLResponse:
         """A page that compares texts."""
-        return _page(compare, policy(compare))
+        return HTMLResponse(compare, headers=headers["compare"])
 
     @router.get("/docs")
     async def documentation() -> HTMLResponse:
         """The API's documentation, in which requests can be tried."""
-        return _page(docs, policy(docs, assets=True))
+        return HTMLResponse(docs, headers=headers["docs"])
 
     @router.get("/docs/{name}")
     async def asset(name: str) -> Response:
@@ -67,13 +69,10 @@ def page_routes(title: str) -> APIRouter:
     return router
 
 
-def _page(text: str, allowed: str) -> HTMLResponse:
-    return HTMLResponse(
-        text,
-        headers={
-            "Content-Security-Policy": allowed,
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-cache",
-        },
-    )
+def _headers(allowed: str) -> dict[str, str]:
+    return {
+        "Content-Security-Policy": allowed,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+    }
