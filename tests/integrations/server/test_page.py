@@ -141,7 +141,7 @@ def test_what_late_chunking_changes(page: "Page", mini: Encoder) -> None:
         assert question in listed[c]
         assert TEXTS[on[:, c].argmax()] in listed[c]
         assert TEXTS[off[:, c].argmax()] in listed[c]
-        assert ("off: " in listed[c]) == moved[c]
+        assert ("\noff: " in listed[c]) == moved[c]
 
 
 def test_texts_against_each_other_with_a_task_and_dimensions_by_keyboard(page: "Page", mini: Encoder) -> None:
