@@ -72,6 +72,9 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
     """Load the model and serve until SIGTERM or Ctrl-C; requests that came before are answered."""
     if how.log_level not in LEVELS:
         raise ValueError(f"log level {how.log_level!r}: use {', '.join(LEVELS)}")
+    for path in (how.ssl_certfile, how.ssl_keyfile):
+        if path is not None:
+            path.open("rb").close()  # its error names the file, ssl's does not
     set_up(how.log_format, how.log_level)
     with bound:
         device = model.device[0] if model.device and len(model.device) == 1 else model.device

@@ -1,0 +1,48 @@
+"""Our own HTTP server on loopback for tests: real uvicorn in a thread, stopped when a with-block is left."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+
+from taskvec import Encoder
+from taskvec_integrations.server import ServerSettings, create_app
+
+
+@contextmanager
+def serving(encoder: Encoder | str, **settings: Any) -> Iterator[str]:
+    """The address of a server of `encoder` with these settings, while the block lasts."""
+    config = uvicorn.Config(
+        create_app(encoder, ServerSettings(**settings)), port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def wait_until_ready(url: str, seconds: float = 30) -> None:
+    """Return once a server that was started elsewhere answers."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, f"{url} is not ready after {seconds} s"
+        time.sleep(0.05)
