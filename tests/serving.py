@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import uvicorn
 
 from taskvec import Encoder
@@ -33,16 +32,3 @@ def serving(encoder: Encoder | str, **settings: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join(15)
         assert not thread.is_alive(), "the server did not stop"
-
-
-def wait_until_ready(url: str, seconds: float = 30) -> None:
-    """Return once a server that was started elsewhere answers."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if httpx.get(f"{url}/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < deadline, f"{url} is not ready after {seconds} s"
-        time.sleep(0.05)

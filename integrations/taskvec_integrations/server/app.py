@@ -192,7 +192,7 @@ def _other_routes() -> APIRouter:
         """Prometheus' metrics."""
         return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @router.get("/", response_class=HTMLResponse, include_in_schema=False)
+    @router.get("/", response_class=HTMLResponse)
     async def page() -> HTMLResponse:
         """A page for people."""
         text = files("taskvec_integrations.server").joinpath("page.html").read_text(encoding="utf-8")

@@ -120,6 +120,8 @@ def test_unknown_paths_and_methods_have_the_same_shape(client: httpx.Client) -> 
     assert client.get("/v1/nothing").json()["error"]["code"] == 404
     assert client.get("/v1/embeddings").json()["error"]["code"] == 405
     assert client.get("/embed").headers["allow"] == "POST"
+    assert client.get("/query/v1/embeddings").headers["allow"] == "POST"
+    assert client.put("/").headers["allow"] in ("GET, POST", "POST, GET")
 
 
 def test_requests_have_ids(client: httpx.Client) -> None:

@@ -49,7 +49,9 @@ def test_embeddings_of_each_task(client: httpx.Client, mini: Encoder, task: Task
     ("fields", "options"),
     [
         ({}, {"task": "text-matching"}),
-        ({"task": None, "late_chunking": None}, {"task": "text-matching"}),
+        ({"task": None, "late_chunking": None, "embedding_type": None, "encoding_format": None}, {"task": "text-matching"}),
+        ({"dimensions": None, "normalized": None, "truncate": None, "user": None}, {}),
+        ({"dimensions": 8.0}, {"dimensions": 8}),
         ({"task": "none"}, {"task": None}),
         ({"late_chunking": True, "task": "retrieval.passage"}, {"late_chunking": True, "task": "retrieval.passage"}),
         ({"normalized": False, "dimensions": 7}, {"normalize": False, "dimensions": 7}),

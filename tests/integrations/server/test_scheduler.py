@@ -149,23 +149,43 @@ def order_of(encoder: HeldEncoder, *waiting: Prepared) -> list[tuple[Task | None
 
 
 def test_a_batch_has_one_task(encoder: HeldEncoder) -> None:
-    ran = order_of(encoder, call(1), call(2, task=QUERY), call(3), call(4, task=QUERY), call(5, task=None))
-    assert sorted(ran, key=str) == sorted([(QUERY, (2, 4)), (PASSAGE, (1, 3)), (None, (5,))], key=str)
+    ran = order_of(encoder, call(2), call(2, task=QUERY), call(3), call(4, task=QUERY), call(5, task=None))
+    assert sorted(ran, key=str) == sorted([(QUERY, (2, 4)), (PASSAGE, (2, 3)), (None, (5,))], key=str)
 
 
 def test_queries_pass_what_is_indexed(encoder: HeldEncoder) -> None:
     assert order_of(encoder, call(10, 10, 10), call(2, task=QUERY))[0] == (QUERY, (2,))
 
 
-def test_short_requests_pass_long_ones(encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_requests_pass_long_ones(encoder: HeldEncoder) -> None:
+    assert (PASSAGE, (1,)) in order_of(encoder, call(*[10] * 50), call(1))[:2]
+
+
+def test_less_passes_more_in_one_lane(encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_GUESS", 0.01)
-    ran = order_of(encoder, call(*[10] * 50), call(2))
-    assert ran[0] == (PASSAGE, (2,))
+    ran = order_of(encoder, call(*[10] * 50), call(6))
+    assert ran[0] == (PASSAGE, (6,))
 
 
-def test_nothing_starves(encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Queries without end, always more of them: what is indexed comes within its patience."""
-    monkeypatch.setattr(module, "BULK_PATIENCE", 0.2)
+def test_a_query_is_in_the_next_batch_however_long_others_wait(encoder: HeldEncoder) -> None:
+    async def run() -> None:
+        async with scheduling(encoder) as scheduler:
+            bulk = [await submit(scheduler, call(10, first=i)) for i in range(30)]
+            for number in range(1, 6):
+                await encoder.is_busy()
+                query = await submit(scheduler, call(2, task=QUERY))
+                encoder.let(2)
+                await query
+                assert encoder.ran[-1] == (QUERY, (2,)), number
+                await encoder.is_busy()
+            encoder.let()
+            await asyncio.gather(*bulk)
+
+    asyncio.run(run())
+
+
+def test_nothing_starves(encoder: HeldEncoder) -> None:
+    """Queries without end, always more of them: what is indexed has its share."""
 
     async def run() -> None:
         async with scheduling(encoder) as scheduler:
@@ -178,6 +198,7 @@ def test_nothing_starves(encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch) 
                 if bulk.done():
                     break
             assert bulk.done()
+            assert len(encoder.ran) <= 12  # one batch in nine
             assert not all(query.done() for query in queries)
             encoder.let()
             await asyncio.gather(*queries)

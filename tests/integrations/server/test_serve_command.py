@@ -1,51 +1,23 @@
 """`taskvec serve` as a user runs it: a process that says where it listens, stops as it should, and refuses in one sentence."""
 
-import contextlib
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from serving import wait_until_ready
-
-COMMAND = [sys.executable, "-m", "taskvec_integrations.cli", "serve", "--model", "mini", "--port", "0"]
-ROOT = Path(__file__).parents[3]
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT / 'core'}{os.pathsep}{ROOT / 'integrations'}", **more}
-
-
-@contextlib.contextmanager
-def served(log: Path, *options: str, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The process, and the address that it says."""
-    with log.open("wb") as file:
-        process = subprocess.Popen([*COMMAND, *options], stderr=file, env=environment(**more))
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"open (https?://[\d.:]+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield process, found[1]
-    finally:
-        process.kill()
-        process.wait()
+from serve_process import COMMAND, environment, served
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Signals) -> None:
-    with served(tmp_path / "log", "--log-format", "json") as (process, url):
-        wait_until_ready(url)
+    with served(tmp_path / "log", "--log-format", "json") as server:
+        process, url = server.process, server.url
         answers: list[httpx.Response] = []
 
         def ask() -> None:
@@ -70,9 +42,8 @@ def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Sign
 
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
     more = {"TASKVEC_API_KEYS": "one, two", "TASKVEC_MAX_INPUTS": "2"}
-    with served(tmp_path / "log", "--host", "0.0.0.0", "--served-model-name", "ours", **more) as (_, url):
-        url = url.replace("0.0.0.0", "127.0.0.1")
-        wait_until_ready(url)
+    with served(tmp_path / "log", "--host", "0.0.0.0", "--served-model-name", "ours", **more) as server:
+        url = server.url.replace("0.0.0.0", "127.0.0.1")
         body = {"model": "ours", "input": ["a", "b", "c"]}
         assert httpx.post(f"{url}/v1/embeddings", json=body).status_code == 401
         answer = httpx.post(f"{url}/v1/embeddings", json=body, headers={"Authorization": "Bearer two"})
