@@ -50,7 +50,17 @@ Texts = Annotated[
     BeforeValidator(read_texts),
     WithJsonSchema({"anyOf": [*_TEXT["anyOf"], {"type": "array", "items": _TEXT, "minItems": 1}]}),
 ]
-Dimensions = Annotated[int | None, Field(ge=1, description="1 to the model's width; all of it by default")]
+
+
+def _whole(given: object) -> object:
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+Dimensions = Annotated[
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_whole),  # JSON has one kind of number, and some clients write 8.0
+    Field(description="1 to the model's width; all of it by default"),
+]
 TaskName = Annotated[str | None, Field(json_schema_extra={"enum": [*map(str, Task), BARE, None]})]
 
 
@@ -58,11 +68,11 @@ def _formats(given: object) -> object:
     return [given] if isinstance(given, str) else given
 
 
+Name = Annotated[str, Field(examples=["jina-embeddings-v3", "jina-embeddings-v3:query"])]
 Format = Literal["float", "base64", "binary", "ubinary"]
 Formats = Annotated[
-    list[Format] | None,
+    Annotated[list[Format], Field(min_length=1)] | None,
     BeforeValidator(_formats),
-    Field(min_length=1),
     WithJsonSchema(
         {
             "anyOf": [
@@ -84,7 +94,7 @@ class EmbeddingsBody(_Body):
 
     FORMAT_NAMES: ClassVar = ("embedding_type", "encoding_format", "encoding_type")
 
-    model: str
+    model: Name
     input: Texts
     task: TaskName = None
     dimensions: Dimensions = None
@@ -171,7 +181,7 @@ class PineconeParameters(_Body):
 class PineconeBody(_Body):
     """POST /embed as Pinecone's inference API has it, told from TEI's by `model`."""
 
-    model: str
+    model: Name
     inputs: Texts
     parameters: PineconeParameters = Field(default_factory=PineconeParameters)
 

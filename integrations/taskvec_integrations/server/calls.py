@@ -36,7 +36,7 @@ class TaskChooser:
     """Finds the task of a call: its own, its model name's alias, its path's prefix, its texts' instruction, the default."""
 
     served: Sequence[str]
-    default: str | None
+    default: str
     recognise: bool = False
 
     def __call__(self, call: Call, prefix: Task | None = None) -> tuple[Task | None, list[str]]:
@@ -48,14 +48,15 @@ class TaskChooser:
             listed = " and ".join(f"{source} says {str(task)!r}" for source, task in made.items())
             raise ValueError(f"{listed}: choose the task once")
         if made:
-            return _parse(next(iter(made.values()))), call.texts
+            return parse_task(next(iter(made.values()))), call.texts
         for task in Task if self.recognise else ():
             if task.instruction and all(text.startswith(task.instruction) for text in call.texts):
                 return task, [text[len(task.instruction) :] for text in call.texts]
-        return _parse(call.default or self.default or BARE), call.texts
+        return parse_task(call.default or self.default), call.texts
 
 
-def _parse(name: str) -> Task | None:
+def parse_task(name: str) -> Task | None:
+    """The task of a name, None for BARE; ValueError for an unknown one."""
     if name == BARE:
         return None
     try:

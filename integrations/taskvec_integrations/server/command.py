@@ -72,6 +72,9 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
     """Load the model and serve until SIGTERM or Ctrl-C; requests that came before are answered."""
     if how.log_level not in LEVELS:
         raise ValueError(f"log level {how.log_level!r}: use {', '.join(LEVELS)}")
+    for path in (how.ssl_certfile, how.ssl_keyfile):
+        if path is not None:
+            path.open("rb").close()  # its error names the file, ssl's does not
     set_up(how.log_format, how.log_level)
     with bound:
         device = model.device[0] if model.device and len(model.device) == 1 else model.device
@@ -87,10 +90,16 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
                 ssl_certfile=how.ssl_certfile,
                 ssl_keyfile=how.ssl_keyfile,
             )
-            config.load()
-            host, port = bound.getsockname()[:2]
-            scheme = "https" if config.is_ssl else "http"
             keys = "with a key" if settings.api_keys else "without a key"
             log.info("%s on %s (%s), %s", encoder.model_id, encoder.device, encoder.dtype, keys)
-            log.info("open %s://%s:%d or point a client at %s://%s:%d/v1", scheme, host, port, scheme, host, port)
-            uvicorn.Server(config).run(sockets=[bound])
+            _Server(config).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where it listens once it does."""
+        await super().startup(sockets)
+        for bound in sockets or ():
+            host, port = bound.getsockname()[:2]
+            url = f"{'https' if self.config.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+            log.info("open %s or point a client at %s/v1", url, url)

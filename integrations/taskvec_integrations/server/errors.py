@@ -67,7 +67,11 @@ async def on_overload(request: Request, error: Exception) -> Response:
 async def on_http(request: Request, error: Exception) -> Response:
     """What the framework refuses: unknown paths and methods, bodies that are no JSON."""
     assert isinstance(error, HTTPException)
-    return refuse(error.status_code, str(error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # routes know only their own method, and GET / and POST / are two
+        methods = request.app.openapi()["paths"].get(request.url.path, {})
+        headers["Allow"] = ", ".join(map(str.upper, methods)) or headers.get("Allow", "")
+    return refuse(error.status_code, str(error.detail), headers)
 
 
 async def on_anything(request: Request, error: Exception) -> Response:

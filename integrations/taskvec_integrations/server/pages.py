@@ -34,7 +34,7 @@ def policy(page: str, *, assets: bool = False) -> str:
 
 def page_routes(title: str) -> APIRouter:
     """Routes of the pages; title: of /docs."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter()
     compare = files("taskvec_integrations.server").joinpath("page.html").read_text(encoding="utf-8")
     docs = bytes(
         get_swagger_ui_html(
@@ -49,17 +49,17 @@ def page_routes(title: str) -> APIRouter:
 
     headers = {name: _headers(allowed) for name, allowed in (("compare", policy(compare)), ("docs", policy(docs, assets=True)))}
 
-    @router.get("/")
+    @router.get("/", response_class=HTMLResponse, tags=["Server"])
     async def page() -> HTMLResponse:
-        """A page that compares texts."""
+        """A page for people, which compares texts."""
         return HTMLResponse(compare, headers=headers["compare"])
 
-    @router.get("/docs")
+    @router.get("/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:
         """The API's documentation, in which requests can be tried."""
         return HTMLResponse(docs, headers=headers["docs"])
 
-    @router.get("/docs/{name}")
+    @router.get("/docs/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
         """A file of the documentation."""
         if name not in ASSET_NAMES:

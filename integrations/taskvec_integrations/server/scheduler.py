@@ -1,8 +1,9 @@
 """Batches by tokens across requests: what runs next, how much may wait, and one thread a device that runs it.
 
-Knows prepared calls (token sequences), nothing of HTTP. A batch has one task. Of all requests that wait, the one that is due
-first chooses the task; a request is due the later the more tokens it has, and later still if it is no query, so short ones
-pass long ones and queries pass bulk indexing, but nothing is passed forever: when it is due does not change while it waits.
+Knows prepared calls (token sequences), nothing of HTTP. Requests wait in lanes: queries, short ones, long ones. Lanes share the
+encoder by weight while they have something waiting (start-time fair queueing, Goyal et al. 1996), so a query is in the next batch
+however much is being indexed, and indexing goes on however many queries come. Within a lane the request that is due first
+chooses the batch's task, of which there is one; it is due the later the more tokens it has.
 """
 
 import asyncio
@@ -10,9 +11,8 @@ import logging
 import threading
 import time
 from bisect import insort
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,12 +22,10 @@ from taskvec import Task
 from taskvec.packing import Batch, Room, TokenSequence
 from taskvec.pipeline import Prepared
 from taskvec.pooling import Vectors
-from taskvec.tasks import QUERY_TASK
+from taskvec_integrations.server.jobs import Job, Lane, Place
 
 SLOWDOWN = 4.0
-"""A request may wait this many times the seconds its own tokens take before nothing that comes later passes it."""
-BULK_PATIENCE = 1.0
-"""Seconds for which queries pass everything else."""
+"""A request may wait this many times the seconds its own tokens take before nothing that comes later in its lane passes it."""
 SMOOTHING = 0.2
 """Weight of the newest batch in the running mean of seconds a token takes."""
 FIRST_GUESS = 1e-4
@@ -68,60 +66,6 @@ class Ran(NamedTuple):
     waits: list[float]
 
 
-@dataclass(eq=False)
-class Job:
-    """A request in the queue: the sequences that did not start yet and the sums of those that ran."""
-
-    prepared: Prepared
-    due: float
-    future: asyncio.Future[Vectors]
-    loop: asyncio.AbstractEventLoop
-    arrived: float = field(default_factory=time.monotonic)
-    waiting: deque[TokenSequence] = field(init=False)
-    left: int = field(init=False)
-    sums: Vectors = field(init=False)
-    started: bool = False
-
-    def start(self, width: int) -> None:
-        """Get ready to be added up; long sequences first, so that those of a batch are alike."""
-        self.waiting = deque(sorted(self.prepared.sequences, key=lambda sequence: -len(sequence.ids)))
-        self.left = len(self.waiting)
-        self.sums = np.zeros((self.prepared.rows, width), dtype=np.float32)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that did not start yet."""
-        return sum(len(sequence.ids) for sequence in self.waiting)
-
-    def add(self, sequence: TokenSequence, pooled: Vectors) -> bool:
-        """Add the pools of a sequence that ran; whether it was the last."""
-        for pool, vector in zip(sequence.pools, pooled, strict=True):
-            self.sums[pool.row] += vector * np.float32(pool.weight)
-        self.left -= 1
-        return self.left == 0
-
-    def settle(self, result: Vectors | BaseException) -> None:
-        """Hand the outcome to the coroutine that waits, if it still does."""
-
-        def set_it() -> None:
-            if not self.future.done():
-                if isinstance(result, BaseException):
-                    self.future.set_exception(result)
-                else:
-                    self.future.set_result(result)
-
-        self.loop.call_soon_threadsafe(set_it)
-
-
-@dataclass(eq=False)
-class Place:
-    """A request that waits for room in the queue."""
-
-    tokens: int
-    loop: asyncio.AbstractEventLoop
-    entered: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Scheduler:
     """A queue of requests, bounded in tokens, and the threads that empty it. `close` refuses what comes and ends what waits.
 
@@ -140,7 +84,9 @@ class Scheduler:
         self._max_waiting = max_waiting_tokens
         self._patience = patience
         self._on_batch = on_batch
-        self._jobs: defaultdict[Task | None, list[Job]] = defaultdict(list)
+        self._jobs: dict[Lane, defaultdict[Task | None, list[Job]]] = {lane: defaultdict(list) for lane in Lane}
+        self._used = dict.fromkeys(Lane, 0.0)  # tokens a lane has run, over its weight
+        self._clock = 0.0  # what the lane had used that ran last
         self._waiting = 0
         self._work = threading.Condition()
         self._line: list[Place] = []
@@ -163,30 +109,31 @@ class Scheduler:
         tokens = prepared.usage.tokens
         if not prepared.sequences:
             return prepared.finish(np.zeros((prepared.rows, self._encoder.dimensions), dtype=np.float32))
-        await self._enter(tokens)
+        lane = Lane.of(prepared, self._encoder.max_batch_tokens)
+        await self._enter(tokens, lane)
         loop = asyncio.get_running_loop()
         due = time.monotonic() + SLOWDOWN * tokens * self._seconds_per_token
-        if prepared.settings.task is not QUERY_TASK:
-            due += BULK_PATIENCE
-        job = Job(prepared, due, loop.create_future(), loop)
+        job = Job(prepared, lane, due, loop.create_future(), loop)
         job.start(self._encoder.dimensions)
         with self._work:
-            insort(self._jobs[prepared.settings.task], job, key=lambda job: job.due)
+            if not any(self._jobs[lane].values()):  # who had nothing to run has saved nothing up
+                self._used[lane] = max(self._used[lane], self._clock)
+            insort(self._jobs[lane][prepared.settings.task], job, key=lambda job: job.due)
             self._work.notify()
         try:
             return await job.future
         finally:
             self._leave(job)
 
-    async def _enter(self, tokens: int) -> None:
+    async def _enter(self, tokens: int, lane: Lane) -> None:
         """Count tokens into the queue, at once or as soon as they fit, in the order of arrival among those that fit."""
         with self._work:
             if self._closed:
                 raise OverloadedError("the server is shutting down: ask another one, or again later", 5, 503)
-            if self._fits(tokens):
+            if self._fits(tokens, lane):
                 self._waiting += tokens
                 return
-            place = Place(tokens, asyncio.get_running_loop())
+            place = Place(tokens, lane, asyncio.get_running_loop())
             self._line.append(place)
         try:
             await asyncio.wait_for(place.entered.wait(), self._patience)
@@ -205,13 +152,13 @@ class Scheduler:
     def _let_in(self) -> None:
         """Those that wait for room and fit now; the lock is held."""
         for place in [*self._line]:
-            if self._fits(place.tokens):
+            if self._fits(place.tokens, place.lane):
                 self._line.remove(place)
                 self._waiting += place.tokens
                 place.loop.call_soon_threadsafe(place.entered.set)
 
-    def _fits(self, tokens: int) -> bool:
-        return not self._waiting or self._waiting + tokens <= self._max_waiting
+    def _fits(self, tokens: int, lane: Lane) -> bool:
+        return not self._waiting or self._waiting + tokens <= self._max_waiting * lane.room
 
     def _overloaded(self, tokens: int) -> OverloadedError:
         seconds = self._waiting * self._seconds_per_token / len(self._threads)
@@ -227,7 +174,7 @@ class Scheduler:
             if job.waiting:
                 self._waiting -= job.tokens
                 job.waiting.clear()
-                self._jobs[job.prepared.settings.task].remove(job)
+                self._jobs[job.lane][job.prepared.settings.task].remove(job)
                 self._let_in()
 
     def _serve(self, device: int) -> None:
@@ -252,14 +199,16 @@ class Scheduler:
         self._count(task, batch, parts, start)
 
     def _take(self) -> tuple[Task | None, list[tuple[Job, TokenSequence]]] | None:
-        """The next batch: the task of the request that is due first, filled with others of that task; None once closed."""
+        """The next batch: of the lane that has used least, its first request, filled up with its likes; None at the end."""
         with self._work:
-            while not any(self._jobs.values()):
+            while not (lanes := [lane for lane in Lane if any(self._jobs[lane].values())]):
                 if self._closed:
                     return None
                 self._work.wait()
-            task = min((jobs[0].due, task or "", task) for task, jobs in self._jobs.items() if jobs)[2]
-            jobs, room = self._jobs[task], Room(self._encoder.max_batch_tokens)
+            lane = min(lanes, key=self._used.__getitem__)
+            waiting = [jobs for jobs in self._jobs[lane].values() if jobs]
+            jobs, room = min(waiting, key=lambda jobs: jobs[0].due), Room(self._encoder.max_batch_tokens)
+            task = jobs[0].prepared.settings.task
             parts: list[tuple[Job, TokenSequence]] = []
             while jobs and room.take(len(jobs[0].waiting[0].ids)):
                 job = jobs[0]
@@ -267,6 +216,8 @@ class Scheduler:
                 if not job.waiting:
                     jobs.pop(0)
             self._waiting -= room.tokens
+            self._clock = self._used[lane]
+            self._used[lane] += room.tokens / lane.weight
             self._let_in()
             return task, parts
 

@@ -34,7 +34,6 @@ class Service:
         self.limit = settings.max_waiting_tokens or BATCHES_WAITING * encoder.max_batch_tokens
         self._max_inputs = settings.max_inputs
         self._choose = TaskChooser(self.served, settings.default_task, settings.recognise_instructions)
-        self._choose(Call([]))  # a default task that does not exist is an error here
         self.scheduler = Scheduler(encoder, self.limit, settings.patience, metrics.batch)
         metrics.watch(lambda: self.scheduler.waiting_tokens, encoder.devices)
 

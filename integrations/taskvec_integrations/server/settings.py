@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskvec_integrations.options import JINA_MODELS
+from taskvec_integrations.server.calls import parse_task
 
 MIB = 2**20
 
@@ -28,7 +29,7 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TASKVEC_", extra="forbid", hide_input_in_errors=True)
 
     served_model_names: Annotated[tuple[str, ...], NoDecode] = ()
-    default_task: str | None = "text-matching"
+    default_task: str = "text-matching"
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), repr=False)
     api_key_file: Path | None = None
     recognise_instructions: bool = False
@@ -44,6 +45,12 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("default_task")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        parse_task(value)
+        return value
 
     @model_validator(mode="after")
     def _read_keys(self) -> Self:

@@ -1,0 +1,21 @@
+"""A server of the mini in float32, shared by the tests of this folder, and clients of it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from serving import serving
+from taskvec import Encoder
+
+
+@pytest.fixture(scope="session")
+def url(mini: Encoder) -> Iterator[str]:
+    with serving(mini) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def client(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=60) as client:
+        yield client

@@ -1,0 +1,82 @@
+"""`taskvec serve` as a user runs it: a process that says where it listens, stops as it should, and refuses in one sentence."""
+
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve_process import COMMAND, environment, served
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Signals) -> None:
+    with served(tmp_path / "log", "--log-format", "json") as server:
+        process, url = server.process, server.url
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            body = {"model": "mini", "input": ["yeast makes bread rise " * 300] * 60, "dimensions": 8}
+            answers.append(httpx.post(f"{url}/v1/embeddings", json=body, timeout=60))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while "taskvec_requests_held 1.0" not in httpx.get(f"{url}/metrics").text.replace("held 2.0", "held 1.0"):
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.send_signal(how)
+        thread.join(60)
+        assert process.wait(30) in (0, -how, 130)
+        assert [answer.status_code for answer in answers] == [200]
+        assert len(answers[0].json()["data"]) == 60
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/health")
+    assert '"message":"request"' in (tmp_path / "log").read_text()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
+    more = {"TASKVEC_API_KEYS": "one, two", "TASKVEC_MAX_INPUTS": "2"}
+    with served(tmp_path / "log", "--host", "0.0.0.0", "--served-model-name", "ours", **more) as server:
+        url = server.url.replace("0.0.0.0", "127.0.0.1")
+        body = {"model": "ours", "input": ["a", "b", "c"]}
+        assert httpx.post(f"{url}/v1/embeddings", json=body).status_code == 401
+        answer = httpx.post(f"{url}/v1/embeddings", json=body, headers={"Authorization": "Bearer two"})
+        assert "3 texts came in one request, 2 may" in answer.json()["detail"]
+    assert "one" not in re.findall(r"\w+", (tmp_path / "log").read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "sentence"),
+    [
+        (["--host", "0.0.0.0"], {}, "host 0.0.0.0 can be reached by others and there is no key: set TASKVEC_API_KEYS"),
+        (["--host", "no.such.host.invalid", "--insecure"], {}, "host no.such.host.invalid cannot be found"),
+        (["--default-task", "search"], {}, "unknown task 'search': use one of"),
+        (["--dtype", "float17"], {}, "dtype 'float17' is not supported"),
+        (["--max-inputs", "0"], {}, "max_inputs (TASKVEC_MAX_INPUTS): Input should be greater than or equal to 1"),
+        (["--log-level", "loud"], {}, "log level 'loud': use debug, info, warning, error"),
+        (["--api-key-file", "/no/such/file"], {}, "/no/such/file"),
+        (["--ssl-certfile", "/no/such/file"], {}, "/no/such/file"),
+        ([], {"TASKVEC_PATIENCE": "long"}, "patience (TASKVEC_PATIENCE): Input should be a valid number"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if value else "",
+)
+def test_it_refuses_in_one_sentence(options: list[str], more: dict[str, str], sentence: str) -> None:
+    done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, env=environment(**more), timeout=60)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_known_before_the_model_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [*COMMAND[:-1], port, "--model", "no-such-model"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use): choose another --port" in done.stderr
