@@ -5,12 +5,13 @@ A policy with each page says what it may load: the inline parts that it came wit
 
 import re
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 
@@ -36,18 +37,8 @@ def page_routes(title: str) -> APIRouter:
     """Routes of the pages; title: of /docs."""
     router = APIRouter()
     compare = files("taskvec_integrations.server").joinpath("page.html").read_text(encoding="utf-8")
-    docs = bytes(
-        get_swagger_ui_html(
-            openapi_url="openapi.json",
-            title=f"{title}: API",
-            swagger_js_url=f"docs/{ASSET_NAMES[0]}",
-            swagger_css_url=f"docs/{ASSET_NAMES[1]}",
-            swagger_favicon_url="data:,",
-            swagger_ui_parameters={"validatorUrl": None},
-        ).body
-    ).decode()
-
-    headers = {name: _headers(allowed) for name, allowed in (("compare", policy(compare)), ("docs", policy(docs, assets=True)))}
+    docs = _documentation(title)
+    headers = {"compare": _headers(policy(compare)), "docs": _headers(policy(docs, assets=True))}
 
     @router.get("/", response_class=HTMLResponse, tags=["Server"])
     async def page() -> HTMLResponse:
@@ -56,17 +47,31 @@ def page_routes(title: str) -> APIRouter:
 
     @router.get("/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:
-        """The API's documentation, in which requests can be tried."""
         return HTMLResponse(docs, headers=headers["docs"])
 
-    @router.get("/docs/{name}", include_in_schema=False)
-    async def asset(name: str) -> Response:
-        """A file of the documentation."""
-        if name not in ASSET_NAMES:
-            raise HTTPException(404)
-        return FileResponse(ASSETS / name)
-
+    for name in ASSET_NAMES:
+        router.add_api_route(f"/docs/{name}", _file(ASSETS / name), include_in_schema=False)
     return router
+
+
+def _documentation(title: str) -> str:
+    """Swagger UI; its addresses are relative, so that it works behind a proxy's prefix, and it asks no validator."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=f"{title}: API",
+        swagger_js_url=f"docs/{ASSET_NAMES[0]}",
+        swagger_css_url=f"docs/{ASSET_NAMES[1]}",
+        swagger_favicon_url="data:,",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    return bytes(page.body).decode()
+
+
+def _file(path: Path) -> Callable[[], Awaitable[FileResponse]]:
+    async def send() -> FileResponse:
+        return FileResponse(path)
+
+    return send
 
 
 def _headers(allowed: str) -> dict[str, str]:
