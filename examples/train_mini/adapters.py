@@ -141,9 +141,11 @@ class Lessons:
     def late(self, rng: random.Random, query: Parameters, passage: Parameters, before: Parameters) -> Tensor:
         """Paragraphs mean alone and in their document what they meant alone to the adapter `before`; short chunks learn on."""
         kind = rng.random()
-        if kind < 0.2:
+        if kind < 0.15:
             return self._articles_joined(rng, query, passage, (150, 350))
-        if kind < 0.65:
+        if kind < 0.35:
+            documents = [self._questions_answered(rng) for _ in range(2)]
+        elif kind < 0.75:
             articles = [[(rng.choice(s.questions), s.text) for s in article] for article in rng.sample(self._articles, 5)]
             together = rng.choice((1, 1, 2))
             documents = [list(chain.from_iterable(articles[first : first + together])) for first in range(0, 5, together)]
@@ -161,6 +163,11 @@ class Lessons:
             right = self._student.vectors(items, passage, PASSAGE.instruction)
             loss = loss + weight * imitate(right, wanted) + 0.5 * contrast(left, right, own, torch.zeros_like(own))
         return loss
+
+    def _questions_answered(self, rng: random.Random) -> list[tuple[str, str]]:
+        """A list of questions and answers that follow one another and have little to do with each other."""
+        sections = rng.sample(self._answers, 8)
+        return [(section.heading, section.text[:1500]) for section in sections]
 
     def _long_document(self, rng: random.Random) -> list[tuple[str, str]]:
         """Neighbouring paragraphs of a long document of any source, each with a heading and a few words that ask for it."""

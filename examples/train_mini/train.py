@@ -35,7 +35,7 @@ LORA_RATE = 1.5e-3
 LATE_RATE = 7e-4
 TOKENS = 1.0  # weight of the hidden states of tokens beside the vectors of texts
 QUERY, PASSAGE = Task.RETRIEVAL_QUERY.instruction, Task.RETRIEVAL_PASSAGE.instruction
-STEPS = {"base": 2400, "retrieval": 300, "late": 120, "text_matching": 100, "classification": 150, "separation": 100}
+STEPS = {"base": 2400, "retrieval": 300, "late": 300, "text_matching": 100, "classification": 150, "separation": 100}
 
 log = logging.getLogger("train_mini")
 
