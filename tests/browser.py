@@ -35,7 +35,7 @@ def visiting(browser: "Browser", url: str, refused: int = 0, **options: Any) -> 
     """A page in a context of its own; it must only ask `url`'s host, and log no more than `refused` failed requests."""
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     asked: list[str] = []
     logged: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
