@@ -18,7 +18,7 @@ from taskvec_integrations.server import answers
 from taskvec_integrations.server.bodies import EmbedBody, EmbeddingsBody, InvocationBody, PineconeBody, TeiBody
 from taskvec_integrations.server.calls import BARE, Call
 from taskvec_integrations.server.documentation import DESCRIPTION, EmbeddingList, Problem
-from taskvec_integrations.server.errors import HANDLERS, on_anything, refuse
+from taskvec_integrations.server.errors import HANDLERS, refuse
 from taskvec_integrations.server.gate import Gate
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.names import PREFIXES, UnknownModelError, read_name
@@ -60,7 +60,7 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        exception_handlers={**HANDLERS, Exception: on_anything},
+        exception_handlers=HANDLERS,
     )
     app.state.service = None
     app.state.metrics = metrics

@@ -74,7 +74,7 @@ async def on_http(request: Request, error: Exception) -> Response:
     return refuse(error.status_code, str(error.detail), headers)
 
 
-async def on_anything(request: Request, error: Exception) -> Response:
+def failed() -> Response:
     """500 without details, which are in the log under the request's id."""
     return refuse(500, "the server failed; its log says why under this answer's X-Request-ID")
 

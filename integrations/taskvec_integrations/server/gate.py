@@ -16,7 +16,7 @@ from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 
 from taskvec_integrations.server import pages
-from taskvec_integrations.server.errors import refuse
+from taskvec_integrations.server.errors import failed, refuse
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.settings import MIB, ServerSettings
 
@@ -94,7 +94,7 @@ class Gate:
         except Exception:
             log.exception("request %s failed", exchange.id)
             if exchange.status == CLIENT_LEFT:
-                await refuse(500, "the server failed; its log says why under this answer's X-Request-ID")(scope, receive, send)
+                await failed()(scope, receive, send)
         finally:
             self._bytes -= body.size
 
