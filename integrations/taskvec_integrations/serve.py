@@ -28,7 +28,8 @@ def serve(
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or int8.", rich_help_panel=MODEL)] = None,
     max_batch_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of a batch: fewer answer sooner, more do more.", rich_help_panel=MODEL)
+        int | None,
+        typer.Option(help="Tokens of a batch (512 on a CPU, 16384 on a GPU): fewer answer sooner.", rich_help_panel=MODEL),
     ] = None,
     served_model_name: Annotated[
         list[str] | None,
@@ -58,7 +59,7 @@ def serve(
     max_body_mib: Annotated[float | None, typer.Option(help="Size of a request (16).", rich_help_panel=LIMITS)] = None,
     max_requests: Annotated[int | None, typer.Option(help="Held at a time (512).", rich_help_panel=LIMITS)] = None,
     max_waiting_tokens: Annotated[
-        int | None, typer.Option(help="Of the queue (64 full batches).", rich_help_panel=LIMITS)
+        int | None, typer.Option(help="Of the queue (64 full batches, 131072 at least).", rich_help_panel=LIMITS)
     ] = None,
     patience: Annotated[
         float | None, typer.Option(help="Seconds that a request waits for room there before 429 (5).", rich_help_panel=LIMITS)

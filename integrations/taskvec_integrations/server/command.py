@@ -2,6 +2,7 @@
 
 import logging
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +10,13 @@ import uvicorn
 from pydantic import ValidationError
 
 from taskvec import Encoder
+from taskvec.devices import choose_device
 from taskvec_integrations.server.app import create_app
 from taskvec_integrations.server.logs import set_up
 from taskvec_integrations.server.settings import ServerSettings, check_host
 
+CPU_BATCH_TOKENS = 512
+"""Tokens of a batch on a CPU, for which a query waits at most: larger ones are no faster there (benchmarks/README.md)."""
 LEVELS = ("debug", "info", "warning", "error")
 
 log = logging.getLogger("taskvec.server")
@@ -79,7 +83,7 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
     with bound:
         device = model.device[0] if model.device and len(model.device) == 1 else model.device
         with Encoder.from_pretrained(
-            model.name, device=device, dtype=model.dtype, max_batch_tokens=model.max_batch_tokens
+            model.name, device=device, dtype=model.dtype, max_batch_tokens=model.max_batch_tokens or _batch_tokens(model.device)
         ) as encoder:
             config = uvicorn.Config(
                 create_app(encoder, settings),
@@ -93,6 +97,12 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
             keys = "with a key" if settings.api_keys else "without a key"
             log.info("%s on %s (%s), %s", encoder.model_id, encoder.device, encoder.dtype, keys)
             _Server(config).run(sockets=[bound])
+
+
+def _batch_tokens(devices: list[str] | None) -> int | None:
+    chosen: Sequence[str | None] = devices or [None]
+    kinds = {choose_device(device).type for device in chosen}
+    return CPU_BATCH_TOKENS if "cpu" in kinds else None
 
 
 class _Server(uvicorn.Server):

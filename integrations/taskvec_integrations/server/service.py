@@ -14,7 +14,8 @@ from taskvec_integrations.server.settings import ServerSettings
 
 INLINE = 4000
 """Characters that are tokenised in the event loop's own thread: less than a millisecond."""
-BATCHES_WAITING = 64
+BATCHES_WAITING, TOKENS_WAITING = 64, 2**17
+"""What may wait by default: so many full batches, so many tokens at least."""
 
 
 class Embedded(NamedTuple):
@@ -31,7 +32,7 @@ class Service:
     def __init__(self, encoder: Encoder, settings: ServerSettings, metrics: Metrics) -> None:
         self.encoder = encoder
         self.served = settings.names(encoder.model_id)
-        self.limit = settings.max_waiting_tokens or BATCHES_WAITING * encoder.max_batch_tokens
+        self.limit = settings.max_waiting_tokens or max(TOKENS_WAITING, BATCHES_WAITING * encoder.max_batch_tokens)
         self._max_inputs = settings.max_inputs
         self._choose = TaskChooser(self.served, settings.default_task, settings.recognise_instructions)
         self.scheduler = Scheduler(encoder, self.limit, settings.patience, metrics.batch)
