@@ -241,7 +241,7 @@ def batch_milliseconds(url: str, requests: list[Request]) -> float:
         answer = httpx.post(f"{url}/v1/embeddings", json=body, timeout=60)
         seconds = time.perf_counter() - start
         times.append(seconds * limit / answer.json()["usage"]["total_tokens"])  # a little more or less than a full one
-    return statistics.median(times) * 1000
+    return float(statistics.median(times)) * 1000
 
 
 if __name__ == "__main__":
