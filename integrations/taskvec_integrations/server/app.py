@@ -188,6 +188,15 @@ def _other_routes() -> APIRouter:
         served = [_pinecone_model(service, name) for name in service.served] if service else []
         return Response(answers.encode({"models": served}), media_type="application/json")
 
+    @router.get("/models/{name:path}", responses={404: {"model": Problem}, 503: {"model": Problem}})
+    async def model(request: Request, name: str) -> Response:
+        """One name that the model is served under, as Pinecone's inference API describes it."""
+        service: Service | None = request.app.state.service
+        if service is None:
+            return refuse(503, "the model is not loaded yet", {"Retry-After": "2"})
+        read_name(name, service.served)
+        return Response(answers.encode(_pinecone_model(service, name)), media_type="application/json")
+
     @router.get("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
         """Prometheus' metrics."""
