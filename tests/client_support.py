@@ -36,8 +36,14 @@ class Wanted:
 
     def vectors(self, encoder: Encoder, usage: Usage | None = None) -> NDArray[np.float32]:
         """What the library makes of it."""
-        asked = {"task": self.task, "dimensions": self.dimensions, "normalize": self.normalize, "usage": usage}
-        made = encoder.encode([*self.texts], late_chunking=self.late_chunking, **asked)
+        made = encoder.encode(
+            [*self.texts],
+            task=self.task,
+            dimensions=self.dimensions,
+            late_chunking=self.late_chunking,
+            normalize=self.normalize,
+            usage=usage,
+        )
         return (made > 0).astype(np.float32) if self.signs else made
 
     def mistaken(self) -> Iterator["Wanted"]:
@@ -113,7 +119,7 @@ class _BusyHandler(JsonHandler):
     def do_POST(self) -> None:  # noqa: N802
         self.rfile.read(int(self.headers["content-length"]))
         self.server.asked += 1
-        self.reply(self.server.answer, json.loads(refuse(self.server.answer, TOO_MUCH).body), {"Retry-After": "1"})
+        self.reply(self.server.answer, json.loads(bytes(refuse(self.server.answer, TOO_MUCH).body)), {"Retry-After": "1"})
 
 
 TOO_MUCH = "900 tokens wait already, 800 may"
