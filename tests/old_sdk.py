@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import venv
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,19 +22,29 @@ def run_with_oldest(package: str, extra: str, tests: str, folder: Path, *, unpin
     return run_with(f"{package}=={oldest(package)}", extra, tests, folder, unpinned=unpinned, also=also)
 
 
+def pins(without: Collection[str] = ()) -> list[str]:
+    """The versions of constraints.txt, except those of some packages."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [pin for pin in lines if pin.partition("==")[0] not in without]
+
+
+def environment(folder: Path, wanted: list[str], pinned: list[str]) -> str:
+    """Install packages into a new environment, with the versions of `pinned`, and return its Python."""
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(pinned), encoding="utf-8")
+    venv.create(folder / "venv", with_pip=True)
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *wanted], check=True)
+    return python
+
+
 def run_with(pinned: str, extra: str, tests: str, folder: Path, *, unpinned: set[str], also: list[str]) -> str:
     """Install `taskvec[extra]` with `pinned` into a new environment, run `tests` in it, and return what pytest said.
 
     unpinned: packages whose pinned version that one cannot live with. also: what the tests need besides.
     """
     package = pinned.partition("==")[0]
-    constraints = folder / "constraints.txt"
-    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    constraints.write_text("\n".join(pin for pin in pins if pin.partition("==")[0] not in {package, *unpinned}), encoding="utf-8")
-    venv.create(folder / "venv", with_pip=True)
-    python = str(folder / "venv" / "bin" / "python")
-    wanted = [f"{ROOT}[{extra}]", pinned, "pytest", *also]
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *wanted], check=True)
+    python = environment(folder, [f"{ROOT}[{extra}]", pinned, "pytest", *also], pins({package, *unpinned}))
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([python, "-m", "pytest", tests], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]

@@ -6,14 +6,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "taskvec_integrations.cli", "serve", "--model", "mini", "--port", "0"]
+SERVE = [sys.executable, "-m", "taskvec_integrations.cli", "serve"]
+COMMAND = [*SERVE, "--model", "mini", "--port", "0"]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -41,10 +42,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(log: Path, *options: str, **more: str) -> Iterator[Served]:
+def served(log: Path, *options: str, command: Sequence[str] = COMMAND, **more: str) -> Iterator[Served]:
     """A server of the mini, once it says where it listens; killed at the end of the block."""
     with log.open("wb") as file:
-        process = subprocess.Popen([*COMMAND, *options], stderr=file, env=environment(**more))
+        process = subprocess.Popen([*command, *options], stderr=file, env=environment(**more))
     try:
         deadline = time.monotonic() + 60
         while not (found := re.search(r"open (https?://[\d.:]+)", log.read_text())):

@@ -18,11 +18,12 @@ from taskvec_integrations.server import answers
 from taskvec_integrations.server.bodies import EmbedBody, EmbeddingsBody, InvocationBody, PineconeBody, TeiBody
 from taskvec_integrations.server.calls import BARE, Call
 from taskvec_integrations.server.documentation import DESCRIPTION, EmbeddingList, Problem
-from taskvec_integrations.server.errors import HANDLERS, refuse
+from taskvec_integrations.server.errors import HANDLERS
 from taskvec_integrations.server.gate import Gate
 from taskvec_integrations.server.metrics import Metrics
-from taskvec_integrations.server.names import PREFIXES, UnknownModelError, read_name
+from taskvec_integrations.server.names import PREFIXES, read_name
 from taskvec_integrations.server.pages import page_routes
+from taskvec_integrations.server.scheduler import OverloadedError
 from taskvec_integrations.server.service import Service
 from taskvec_integrations.server.settings import ServerSettings
 
@@ -66,7 +67,8 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
     app.state.metrics = metrics
     for prefix, task in {"": None, **{f"/{name}": task for name, task in PREFIXES.items()}}.items():
         app.include_router(_embedding_routes(task), prefix=prefix, include_in_schema=not prefix)
-    app.include_router(_dialect_routes())
+        app.include_router(_inference_routes(task), prefix=prefix, include_in_schema=not prefix)
+    app.include_router(_scoring_routes())
     app.include_router(_other_routes())
     app.include_router(page_routes(app.title))
     app.add_middleware(Gate, settings=settings, metrics=metrics)
@@ -84,10 +86,16 @@ def _start(encoder: LazyEncoder, settings: ServerSettings, metrics: Metrics) -> 
     return service
 
 
-async def _answer(request: Request, call: Call, render: answers.Answer, prefix: Task | None = None) -> Response:
+def _service(request: Request) -> Service:
+    """What serves; OverloadedError before the model is loaded, and when the server stops."""
     service: Service | None = request.app.state.service
     if service is None:
-        return refuse(503, "the model is not loaded yet, or the server is shutting down", {"Retry-After": "2"})
+        raise OverloadedError("the model is not loaded yet, or the server is shutting down", 2, 503)
+    return service
+
+
+async def _answer(request: Request, call: Call, render: answers.Answer, prefix: Task | None = None) -> Response:
+    service = _service(request)
     exchange = request.state.exchange
     exchange.texts = len(call.texts)
     embedded = await service(call, prefix)
@@ -111,16 +119,12 @@ def _embedding_routes(prefix: Task | None) -> APIRouter:
     @router.get("/v1/models", tags=["Jina and OpenAI"])
     async def models(request: Request) -> dict[str, Any]:
         """The names that the model is served under."""
-        service: Service | None = request.app.state.service
-        return {"object": "list", "data": [_model(name) for name in (service.served if service else ())]}
+        return {"object": "list", "data": [_model(name) for name in _service(request).served]}
 
     @router.get("/v1/models/{name:path}", tags=["Jina and OpenAI"])
     async def model(request: Request, name: str) -> dict[str, Any]:
         """One name that the model is served under."""
-        service: Service | None = request.app.state.service
-        if service is None:
-            raise UnknownModelError("no model is loaded yet")
-        read_name(name, service.served)
+        read_name(name, _service(request).served)
         return _model(name)
 
     return router
@@ -130,18 +134,25 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "taskvec"}
 
 
-def _dialect_routes() -> APIRouter:
+def _inference_routes(prefix: Task | None) -> APIRouter:
     router = APIRouter(responses=PROBLEMS)
 
     @router.post("/", response_model=list[list[float]], tags=["Text Embeddings Inference"])
     async def feature_extraction(request: Request, body: TeiBody) -> Response:
         """Embed texts, as Text Embeddings Inference and Hugging Face's endpoints do."""
-        return await _answer(request, body.call(), answers.tei)
+        return await _answer(request, body.call(), answers.tei, prefix)
 
     @router.post("/embed", response_model=None, tags=["Text Embeddings Inference", "Pinecone"])
     async def embed(request: Request, body: EmbedBody) -> Response:
         """Embed texts, as Text Embeddings Inference does, or as Pinecone does where the body names a model."""
-        return await _answer(request, body.call(), answers.pinecone if isinstance(body, PineconeBody) else answers.tei)
+        render = answers.pinecone if isinstance(body, PineconeBody) else answers.tei
+        return await _answer(request, body.call(), render, prefix)
+
+    return router
+
+
+def _scoring_routes() -> APIRouter:
+    router = APIRouter(responses=PROBLEMS)
 
     @router.post("/invocations", response_model=EmbeddingList, tags=["SageMaker and Azure ML"])
     async def invocations(request: Request, body: InvocationBody) -> Response:
@@ -164,8 +175,7 @@ def _other_routes() -> APIRouter:
     @router.get("/ping", responses={503: {"model": Problem}})
     async def ready(request: Request) -> Response:
         """200 while requests are served, 503 before and after."""
-        if request.app.state.service is None:
-            return refuse(503, "the model is not loaded yet, or the server is shutting down", {"Retry-After": "2"})
+        _service(request)
         return Response(b'{"status":"ok"}', media_type="application/json")
 
     @router.get("/live")
@@ -176,17 +186,21 @@ def _other_routes() -> APIRouter:
     @router.get("/info", responses={503: {"model": Problem}})
     async def info(request: Request) -> Response:
         """What is served, in the fields of Text Embeddings Inference."""
-        service: Service | None = request.app.state.service
-        if service is None:
-            return refuse(503, "the model is not loaded yet", {"Retry-After": "2"})
-        return Response(answers.encode(_info(service)), media_type="application/json")
+        return Response(answers.encode(_info(_service(request))), media_type="application/json")
 
     @router.get("/models", responses={503: {"model": Problem}})
     async def models(request: Request) -> Response:
         """What is served, as Pinecone's inference API lists it."""
-        service: Service | None = request.app.state.service
-        served = [_pinecone_model(service, name) for name in service.served] if service else []
+        service = _service(request)
+        served = [_pinecone_model(service, name) for name in service.served]
         return Response(answers.encode({"models": served}), media_type="application/json")
+
+    @router.get("/models/{name:path}", responses={404: {"model": Problem}, 503: {"model": Problem}})
+    async def model(request: Request, name: str) -> Response:
+        """One name that the model is served under, as Pinecone's inference API describes it."""
+        service = _service(request)
+        read_name(name, service.served)
+        return Response(answers.encode(_pinecone_model(service, name)), media_type="application/json")
 
     @router.get("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:

@@ -18,12 +18,17 @@ TOKEN_IDS = (
     "(check_embedding_ctx_length=False in LangChain's OpenAIEmbeddings)"
 )
 
+WIDTH_PROBE = [""]
+"""How pymilvus.model asks for a model's width: the one request in which an empty text is meant."""
+
 
 def read_texts(given: object) -> list[str]:
     """The texts of a request: a text, {"text": ...}, or a list of either; ValueError with the place of what is neither."""
     items = given if isinstance(given, list) else [given]
     if not items:
         raise ValueError("it is empty: send at least one text")
+    if items == given == WIDTH_PROBE:
+        return [""]
     return [_text(item, f"item {place}" if isinstance(given, list) else "it") for place, item in enumerate(items)]
 
 

@@ -28,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN = {"/health", "/live", "/ready", "/ping", "/favicon.ico", *pages.OPEN}
 """What may be asked for without a key: health, and pages that hold no data."""
+WITH_BODY = ("POST", "PUT", "PATCH")
 REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
 CLIENT_LEFT = 499
 """How logs and metrics call a request whose client went away, after nginx."""
@@ -84,13 +85,19 @@ class Gate:
         body = _Body(self, receive)
         try:
             self._check(scope, headers)
-            if scope["method"] in ("POST", "PUT", "PATCH"):
+            if scope["method"] in WITH_BODY:
                 await body.read(headers.get("content-length"))
             await _unless_client_leaves(self._app, scope, body, send)
         except _RefusedError as refused:
             await refused.response(scope, receive, send)
         except _ClientLeftError:
             pass
+        except asyncio.CancelledError:  # stopping takes longer than it may
+            if exchange.status == CLIENT_LEFT:
+                await refuse(503, "the server stopped before it came to this: ask it again", {"Retry-After": "5"})(
+                    scope, receive, send
+                )
+            raise
         except Exception:
             log.exception("request %s failed", exchange.id)
             if exchange.status == CLIENT_LEFT:
@@ -109,7 +116,7 @@ class Gate:
                 raise _RefusedError(
                     refuse(401, f"{what}: send Authorization: Bearer KEY, or Api-Key: KEY", {"WWW-Authenticate": "Bearer"})
                 )
-        if self._held > self._settings.max_requests:
+        if scope["method"] in WITH_BODY and self._held > self._settings.max_requests:
             raise _RefusedError(
                 refuse(
                     503,

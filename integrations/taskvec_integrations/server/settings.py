@@ -38,7 +38,7 @@ class ServerSettings(BaseSettings):
     max_bodies_mib: float = Field(default=256, gt=0)
     max_requests: int = Field(default=512, ge=1)
     max_waiting_tokens: int = Field(default=0, ge=0, description="0: 64 full batches, 131072 at least")
-    patience: float = Field(default=5.0, ge=0)
+    patience: float = Field(default=4.0, ge=0, description="less than the 5 s after which httpx, and so Haystack, gives up")
     body_seconds: float = Field(default=30.0, gt=0)
 
     @field_validator("served_model_names", "api_keys", mode="before")

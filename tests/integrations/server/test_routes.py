@@ -78,6 +78,8 @@ def test_what_a_request_says_is_what_the_encoder_does(
 def test_a_path_chooses_the_task(client: httpx.Client, mini: Encoder, prefix: str, task: str) -> None:
     same(client.post(f"/{prefix}/v1/embeddings", json=jina()), mini.encode(TEXTS, task=task))
     assert client.get(f"/{prefix}/v1/models").status_code == 200
+    same(client.post(f"/{prefix}/embed", json={"inputs": TEXTS}), mini.encode(TEXTS, task=task))
+    same(client.post(f"/{prefix}/", json={"inputs": TEXTS}), mini.encode(TEXTS, task=task))
 
 
 def test_one_text_is_a_list_of_one(client: httpx.Client, mini: Encoder) -> None:

@@ -40,6 +40,24 @@ def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Sign
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_what_it_does_not_finish_in_time_is_503(tmp_path: Path) -> None:
+    with served(tmp_path / "log", "--stop-seconds", "1") as server:
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            body = {"model": "mini", "input": ["yeast makes bread rise " * 1500] * 400, "dimensions": 8}
+            answers.append(httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=60))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not server.metric("taskvec_waiting_tokens"):
+            time.sleep(0.05)
+        server.process.terminate()
+        thread.join(60)
+        assert [answer.status_code for answer in answers] == [503]
+        assert "ask it again" in answers[0].json()["detail"]
+
+
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
     more = {"TASKVEC_API_KEYS": "one, two", "TASKVEC_MAX_INPUTS": "2"}
     with served(tmp_path / "log", "--host", "0.0.0.0", "--served-model-name", "ours", **more) as server:

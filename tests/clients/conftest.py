@@ -1,0 +1,15 @@
+"""A server of the mini in float32, shared by the tests of this folder."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from serving import serving
+from taskvec import Encoder
+
+
+@pytest.fixture(scope="session")
+def client(mini: Encoder) -> Iterator[httpx.Client]:
+    with serving(mini) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client
