@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.hub has it too, and takes long to import
 CHUNK_TOKENS = 512
+SMALLEST = 8  # as in chunking.py
 RETRY_SECONDS = 300.0
 TaskName = Literal["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching", "none"]
 PrecisionName = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary", "base64"]
@@ -41,6 +42,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_chunk(tokens: int) -> int:
+    if tokens and tokens < SMALLEST:
+        raise typer.BadParameter(f"{tokens} is too few: use {SMALLEST} or more, or 0 to keep texts whole")
+    return tokens
+
+
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 Model = Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]
@@ -48,6 +55,9 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int
 Dimensions = Annotated[int | None, typer.Option(help="Length of a vector; the model's full width unless given.")]
 LateChunking = Annotated[
     bool, typer.Option("--late-chunking", help="Encode a document as a whole, so that its chunks know their context.")
+]
+Chunk = Annotated[
+    int, typer.Option(metavar="TOKENS", callback=_check_chunk, help="Split texts longer than this; 0 keeps them whole.")
 ]
 TextColumn = Annotated[str, typer.Option(help="The column with the text, or with a list of texts, a document's chunks.")]
 IdColumn = Annotated[
@@ -90,7 +100,7 @@ def ingest(
     model: Model = DEFAULT_MODEL,
     dimensions: Dimensions = None,
     late_chunking: LateChunking = False,
-    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = CHUNK_TOKENS,
+    chunk: Chunk = CHUNK_TOKENS,
     text_column: TextColumn = "text",
     id_column: IdColumn = None,
     payload_columns: Annotated[
@@ -162,7 +172,7 @@ def embed(
     task: Annotated[TaskName, typer.Option(help="What the vectors are for; none is the bare model.")] = "text-matching",
     dimensions: Dimensions = None,
     late_chunking: LateChunking = False,
-    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = 0,
+    chunk: Chunk = 0,
     precision: Annotated[PrecisionName, typer.Option(help="What the numbers of a vector are.")] = "float32",
     ranges: Annotated[
         Path | None,
