@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from taskvec.tasks import Task
-from taskvec_integrations.commands.console import show_warnings
+from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
@@ -198,7 +198,6 @@ def embed(
     taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
     """
     from taskvec_integrations.commands import embed as command
-    from taskvec_integrations.commands.ingest import DONE, FAILED, show_failures
     from taskvec_integrations.commands.sources import Columns, Source
 
     if bool(texts) == bool(sources):

@@ -7,18 +7,16 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from taskvec_integrations.commands.console import Tell, progress, say
+from taskvec_integrations.commands.console import DONE, FAILED, INTERRUPTED, Tell, progress, say, show_failures
 from taskvec_integrations.commands.dry_run import estimate
 from taskvec_integrations.commands.loading import load
 from taskvec_integrations.commands.sources import Source
 from taskvec_integrations.extras import require
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.report import SHOWN, Failure, IngestReport
+from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store import Store
 from taskvec_integrations.store_url import StoreURL
 
-DONE, FAILED, INTERRUPTED = 0, 3, 130
-"""Exit codes beside 1 (an error ended it) and 2 (usage)."""
 COUNTS = ("read", "encoded", "written", "skipped", "deleted", "failed")
 
 
@@ -124,11 +122,3 @@ def show(report: IngestReport, out: Console) -> None:
     said += [f"{report.truncated:,} chunks cut at the model's context"] if report.truncated else []
     out.print(Text(", ".join(said)), soft_wrap=True)
     show_failures(report.failed)
-
-
-def show_failures(failed: list[Failure]) -> None:
-    """The first failures, a line each, on stderr."""
-    for failure in failed[:SHOWN]:
-        say(f"failed: {failure}")
-    if len(failed) > SHOWN:
-        say(f"... and {len(failed) - SHOWN:,} more")
