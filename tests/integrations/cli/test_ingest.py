@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 from cli_support import Done, ingest_arguments
 from pinecone_emulator import KEY, pinecone
 from taskvec import Encoder
-from taskvec_integrations.commands import ingest as command
+from taskvec_integrations.commands import console
 from taskvec_integrations.commands.dry_run import duration
 from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
@@ -301,4 +301,4 @@ def test_retries_are_shown_as_lines(taskvec: Taskvec, monkeypatch: pytest.Monkey
 
 
 def test_exit_codes_are_distinct() -> None:
-    assert len({command.DONE, 1, 2, command.FAILED, command.INTERRUPTED}) == 5
+    assert len({console.DONE, 1, 2, console.FAILED, console.INTERRUPTED}) == 5

@@ -66,7 +66,7 @@ def test_parquet_into_milvus_lite(folder: Path) -> None:
     assert "year: 2020" in shown.out
 
 
-@pytest.mark.parametrize(("url", "count"), [("qdrant://./index", 600), ("milvus://./index.db", 1500)])
+@pytest.mark.parametrize(("url", "count"), [("qdrant://./index", 400), ("milvus://./index.db", 900)])
 def test_ctrl_c_and_the_same_command_again(tmp_path: Path, url: str, count: int) -> None:
     with (tmp_path / "docs.jsonl").open("w") as file:
         for number in range(count):
