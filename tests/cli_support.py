@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
+PROGRAM = Path(sys.executable).with_name("taskvec")
+"""What an installation, also an editable one, makes; ENVIRONMENT has it run this checkout."""
 COMMAND = [sys.executable, "-m", "taskvec_integrations.cli"]
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name not in ("PINECONE_API_KEY", "QDRANT_API_KEY", "MILVUS_TOKEN")},

@@ -63,6 +63,14 @@ def test_adapters_import_their_own_vendor_and_never_each_other(folder: Path) -> 
         assert not [name for name in modules(path) if name.startswith(others)], path
 
 
+@pytest.mark.parametrize("path", sorted((ADAPTERS / "commands").glob("*.py")), ids=lambda path: path.name)
+def test_commands_reach_databases_through_their_urls_only(path: Path) -> None:
+    vendors = {"qdrant_client", "pymilvus", "pinecone", "ray", "pyarrow"}
+    adapters = tuple(f"taskvec_integrations.{folder.name}" for folder in VENDORS)
+    assert not imports(path) & vendors
+    assert not [name for name in modules(path) if name.startswith(adapters)]
+
+
 @pytest.mark.parametrize("folder", ["core", "integrations"])
 def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()

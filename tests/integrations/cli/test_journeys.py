@@ -15,7 +15,7 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
-from cli_support import COMMAND, ENVIRONMENT, ingest_arguments, process
+from cli_support import COMMAND, ENVIRONMENT, PROGRAM, ingest_arguments, process
 from taskvec_integrations.engine import uuid_of
 
 TEXTS = {
@@ -114,8 +114,6 @@ def test_json_lines_through_pipes(folder: Path) -> None:
     lines = "\n".join(json.dumps({"id": name, "text": text}) for name, text in TEXTS.items())
     done = process("ingest", "-", *ingest_arguments("qdrant://./index"), folder=folder, stdin=lines)
     assert done.counts("documents")["written"] == 3
-    embedded = process("embed", "--input", "-", "--model", "mini", "--dimensions", "4", folder=folder, stdin=lines)
-    assert [json.loads(line)["id"] for line in embedded.out.splitlines()] == list(TEXTS)
 
 
 def test_a_reader_that_has_enough(folder: Path) -> None:
@@ -129,3 +127,10 @@ def test_a_reader_that_has_enough(folder: Path) -> None:
 def test_help_is_quick() -> None:
     done = process("--help", folder=Path.cwd())
     assert all(name in done.out for name in ("demo", "ingest", "search", "embed", "models", "doctor"))
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("taskvec embed --task ret", "retrieval.query"), ("taskvec in", "ingest")])
+def test_the_shell_completes(typed: str, offered: str) -> None:
+    words = {"_TASKVEC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    done = subprocess.run([PROGRAM], env={**ENVIRONMENT, **words}, capture_output=True, text=True, check=True)
+    assert offered in done.stdout.splitlines()
