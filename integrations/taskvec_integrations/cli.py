@@ -8,25 +8,35 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from taskvec.tasks import Task
+from taskvec_integrations.commands.arguments import (
+    CHUNK_TOKENS,
+    DEFAULT_MODEL,
+    RETRY_SECONDS,
+    STORE_URL,
+    Chunk,
+    Collection,
+    Device,
+    Dimensions,
+    Dtype,
+    IdColumn,
+    LateChunking,
+    Model,
+    PrecisionName,
+    TaskName,
+    TextColumn,
+)
 from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
     from taskvec_integrations.options import LazyEncoder
     from taskvec_integrations.store_url import StoreURL
-
-DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.hub has it too, and takes long to import
-CHUNK_TOKENS = 512
-SMALLEST = 8  # as in chunking.py
-RETRY_SECONDS = 300.0
-TaskName = Literal["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching", "none"]
-PrecisionName = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary", "base64"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,31 +52,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _check_chunk(tokens: int) -> int:
-    if tokens and tokens < SMALLEST:
-        raise typer.BadParameter(f"{tokens} is too few: use {SMALLEST} or more, or 0 to keep texts whole")
-    return tokens
-
-
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
-Model = Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int8 (CPU); the fastest faithful one unless given.")]
-Dimensions = Annotated[int | None, typer.Option(help="Length of a vector; the model's full width unless given.")]
-LateChunking = Annotated[
-    bool, typer.Option("--late-chunking", help="Encode a document as a whole, so that its chunks know their context.")
-]
-Chunk = Annotated[
-    int, typer.Option(metavar="TOKENS", callback=_check_chunk, help="Split texts longer than this; 0 keeps them whole.")
-]
-TextColumn = Annotated[str, typer.Option(help="The column with the text, or with a list of texts, a document's chunks.")]
-IdColumn = Annotated[
-    str | None, typer.Option(help="The column that identifies a document; id where there is one, else an id is made of the text.")
-]
-Collection = Annotated[str, typer.Option(help="The collection (in Pinecone the namespace).")]
-STORE_URL = (
-    "qdrant://./FOLDER, qdrant://HOST:6333, qdrant+https://HOST, milvus://./FILE.db, milvus://HOST:19530, pinecone://INDEX."
-)
 
 
 @app.callback()

@@ -12,7 +12,7 @@ import pytest
 from cli_support import Done
 from taskvec import Encoder, Task, quantize
 from taskvec.precision import PRECISIONS
-from taskvec_integrations import cli
+from taskvec_integrations.commands import arguments
 from taskvec_integrations.commands import embed as command
 
 Taskvec = Callable[..., Done]
@@ -187,10 +187,14 @@ def test_long_texts_are_cut_and_that_is_said(taskvec: Taskvec, short_folder: Pat
 
 
 def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
-    assert get_args(cli.TaskName) == (*Task, "none")
-    assert get_args(cli.PrecisionName) == PRECISIONS
+    assert get_args(arguments.TaskName) == (*Task, "none")
+    assert get_args(arguments.PrecisionName) == PRECISIONS
     from taskvec.hub import DEFAULT_MODEL
     from taskvec_integrations import chunking, store
 
-    assert (cli.DEFAULT_MODEL, cli.CHUNK_TOKENS, cli.RETRY_SECONDS) == (DEFAULT_MODEL, store.CHUNK_TOKENS, store.RETRY_SECONDS)
-    assert cli.SMALLEST == chunking.SMALLEST
+    assert (arguments.DEFAULT_MODEL, arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (
+        DEFAULT_MODEL,
+        store.CHUNK_TOKENS,
+        store.RETRY_SECONDS,
+    )
+    assert arguments.SMALLEST == chunking.SMALLEST
