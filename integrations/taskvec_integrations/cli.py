@@ -14,23 +14,7 @@ import typer
 from rich.console import Console
 
 from taskvec.tasks import Task
-from taskvec_integrations.commands.arguments import (
-    CHUNK_TOKENS,
-    DEFAULT_MODEL,
-    RETRY_SECONDS,
-    STORE_URL,
-    Chunk,
-    Collection,
-    Device,
-    Dimensions,
-    Dtype,
-    IdColumn,
-    LateChunking,
-    Model,
-    PrecisionName,
-    TaskName,
-    TextColumn,
-)
+from taskvec_integrations.commands import arguments as arg
 from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
 from taskvec_integrations.extras import require
 
@@ -63,7 +47,7 @@ def _options(version: Version = False) -> None:
 @app.command()
 def demo(
     question: Annotated[str | None, typer.Argument(help="Ask this; without it, a tour with questions of its own.")] = None,
-    model: Model = "mini",
+    model: arg.Model = "mini",
     folder: Annotated[Path | None, typer.Option(help="Where the index is kept (default: the user's cache folder).")] = None,
 ) -> None:
     """Ask Python's language reference, indexed with late chunking in an embedded Qdrant."""
@@ -74,34 +58,21 @@ def demo(
 
 @app.command()
 def ingest(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE",
-            help="Folders of .txt and .md, files (.jsonl .csv .tsv .parquet .txt .md), or - for JSON lines on stdin.",
-        ),
-    ],
-    to: Annotated[str, typer.Option(metavar="URL", help=STORE_URL)],
-    collection: Collection,
-    model: Model = DEFAULT_MODEL,
-    dimensions: Dimensions = None,
-    late_chunking: LateChunking = False,
-    chunk: Chunk = CHUNK_TOKENS,
-    text_column: TextColumn = "text",
-    id_column: IdColumn = None,
-    payload_columns: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Columns stored with each chunk, separated by commas; all others unless given."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and split all, say what would be done; touch no database.")
-    ] = False,
-    retry: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long to try again when a database fails in the middle.")
-    ] = RETRY_SECONDS,
-    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: its address, auto or local.")] = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    sources: arg.Sources,
+    to: arg.To,
+    collection: arg.Collection,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    dimensions: arg.Dimensions = None,
+    late_chunking: arg.LateChunking = False,
+    chunk: arg.Chunk = arg.CHUNK_TOKENS,
+    text_column: arg.TextColumn = "text",
+    id_column: arg.IdColumn = None,
+    payload_columns: arg.PayloadColumns = None,
+    dry_run: arg.DryRun = False,
+    retry: arg.Retry = arg.RETRY_SECONDS,
+    ray: arg.Ray = None,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
 ) -> None:
     """Put documents into a vector database, as chunks with their vectors.
 
@@ -126,15 +97,15 @@ def ingest(
 
 @app.command()
 def search(
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
-    url: Annotated[str, typer.Option("--from", metavar="URL", help=STORE_URL)],
-    collection: Collection,
-    limit: Annotated[int, typer.Option(min=1, help="How many chunks.")] = 5,
-    model: Model = DEFAULT_MODEL,
-    dimensions: Dimensions = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the whole text.")] = False,
-    device: Device = None,
-    dtype: Dtype = None,
+    question: arg.Question,
+    url: arg.From,
+    collection: arg.Collection,
+    limit: arg.Limit = 5,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    dimensions: arg.Dimensions = None,
+    as_json: arg.AsJson = False,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
 ) -> None:
     """Search a collection for a question; model and dimensions as when it was filled.
 
@@ -148,28 +119,21 @@ def search(
 
 @app.command()
 def embed(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or give --input.")] = None,
-    sources: Annotated[
-        list[str] | None, typer.Option("--input", metavar="SOURCE", help="A file or folder as ingest reads it, or - for stdin.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="A file .npy, .jsonl or .parquet; JSON lines on stdout unless given.", dir_okay=False)
-    ] = None,
-    task: Annotated[TaskName, typer.Option(help="What the vectors are for; none is the bare model.")] = "text-matching",
-    dimensions: Dimensions = None,
-    late_chunking: LateChunking = False,
-    chunk: Chunk = 0,
-    precision: Annotated[PrecisionName, typer.Option(help="What the numbers of a vector are.")] = "float32",
-    ranges: Annotated[
-        Path | None,
-        typer.Option(help="For int8 and uint8: a .npy with the ranges, made of the first vectors where there is none."),
-    ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file or of stdin is a text of its own.")] = False,
-    text_column: TextColumn = "text",
-    id_column: IdColumn = None,
-    model: Model = DEFAULT_MODEL,
-    device: Device = None,
-    dtype: Dtype = None,
+    texts: arg.Texts = None,
+    sources: arg.Inputs = None,
+    output: arg.Output = None,
+    task: arg.ForTask = "text-matching",
+    dimensions: arg.Dimensions = None,
+    late_chunking: arg.LateChunking = False,
+    chunk: arg.Chunk = 0,
+    precision: arg.Precision = "float32",
+    ranges: arg.Ranges = None,
+    lines: arg.Lines = False,
+    text_column: arg.TextColumn = "text",
+    id_column: arg.IdColumn = None,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
 ) -> None:
     """Vectors of texts, or of files and streams of any size.
 
@@ -206,7 +170,7 @@ def models() -> None:
 
 
 @app.command()
-def doctor(model: Model = "mini", device: Device = None, dtype: Dtype = None) -> None:
+def doctor(model: arg.Model = "mini", device: arg.Device = None, dtype: arg.Dtype = None) -> None:
     """Check this machine: versions, device and dtype and why, whether the model works, how fast it is, and what to do.
 
     With the real weights it compares vectors with the published ones: taskvec doctor --model jinaai/jina-embeddings-v3-hf

@@ -1,5 +1,6 @@
 """Options that several commands have, with their help and defaults. Imports nothing that takes long."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -36,3 +37,36 @@ Collection = Annotated[str, typer.Option(help="The collection (in Pinecone the n
 STORE_URL = (
     "qdrant://./FOLDER, qdrant://HOST:6333, qdrant+https://HOST, milvus://./FILE.db, milvus://HOST:19530, pinecone://INDEX."
 )
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Folders of .txt and .md, files (.jsonl .csv .tsv .parquet .txt .md), or - for JSON lines on stdin.",
+    ),
+]
+To = Annotated[str, typer.Option(metavar="URL", help=STORE_URL)]
+PayloadColumns = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Columns stored with each chunk, separated by commas; all others unless given."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and split all, say what would be done; touch no database.")]
+Retry = Annotated[float, typer.Option(metavar="SECONDS", help="How long to try again when a database fails in the middle.")]
+Ray = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: its address, auto or local.")]
+Question = Annotated[str, typer.Argument(help="What you want to know.")]
+From = Annotated[str, typer.Option("--from", metavar="URL", help=STORE_URL)]
+Limit = Annotated[int, typer.Option(min=1, help="How many chunks.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with the whole text.")]
+Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or give --input.")]
+Inputs = Annotated[
+    list[str] | None, typer.Option("--input", metavar="SOURCE", help="A file or folder as ingest reads it, or - for stdin.")
+]
+Output = Annotated[
+    Path | None, typer.Option(help="A file .npy, .jsonl or .parquet; JSON lines on stdout unless given.", dir_okay=False)
+]
+ForTask = Annotated[TaskName, typer.Option(help="What the vectors are for; none is the bare model.")]
+Precision = Annotated[PrecisionName, typer.Option(help="What the numbers of a vector are.")]
+Ranges = Annotated[
+    Path | None,
+    typer.Option(help="For int8 and uint8: a .npy with the ranges, made of the first vectors where there is none."),
+]
+Lines = Annotated[bool, typer.Option("--lines", help="Each line of a text file or of stdin is a text of its own.")]

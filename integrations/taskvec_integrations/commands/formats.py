@@ -5,10 +5,14 @@ A row that cannot be read is an `Unreadable` in its place; a file that cannot be
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from uuid import UUID
 
 from taskvec_integrations.documents import Unreadable
 from taskvec_integrations.extras import require
@@ -162,3 +166,18 @@ FORMATS: Mapping[str, Format] = {
 def stdin() -> BinaryIO:
     """Standard input as bytes."""
     return sys.stdin.buffer
+
+
+def plain(value: Any) -> Any:
+    """A value of a column as JSON has it: dates as ISO 8601, decimals as numbers, what is not a number as nothing."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return plain(float(value))
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list) else value

@@ -1,18 +1,14 @@
 """The SOURCE of a command as documents: which files it means, which column is what. Reads as it is asked, in bounded memory."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, time
-from decimal import Decimal
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-from uuid import UUID
+from typing import NamedTuple, Self
 
 from taskvec_integrations.commands import formats
-from taskvec_integrations.commands.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows
+from taskvec_integrations.commands.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows, plain
 from taskvec_integrations.documents import Document, Unreadable, content_id
 from taskvec_integrations.engine import FIELDS
 
@@ -195,18 +191,3 @@ def _check_start(rows: Rows, name: str, columns: Columns) -> tuple[list[Row | Un
     if start and isinstance(start[0], Unreadable):
         raise ValueError(f"no row of {name} can be read: {start[0].name}: {start[0].reason}")
     return start, None
-
-
-def plain(value: Any) -> Any:
-    """A value of a column as JSON has it: dates as ISO 8601, decimals as numbers, what is not a number as nothing."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return plain(float(value))
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list) else value

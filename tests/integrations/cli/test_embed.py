@@ -192,9 +192,6 @@ def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
     from taskvec.hub import DEFAULT_MODEL
     from taskvec_integrations import chunking, store
 
-    assert (arguments.DEFAULT_MODEL, arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (
-        DEFAULT_MODEL,
-        store.CHUNK_TOKENS,
-        store.RETRY_SECONDS,
-    )
+    assert arguments.DEFAULT_MODEL == DEFAULT_MODEL
+    assert (arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)
     assert arguments.SMALLEST == chunking.SMALLEST

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskvec_integrations.commands import formats, sources
-from taskvec_integrations.commands.sources import Columns, Source, plain
+from taskvec_integrations.commands.formats import plain
+from taskvec_integrations.commands.sources import Columns, Source
 from taskvec_integrations.documents import Document, Unreadable, content_id
 
 ROWS = [
