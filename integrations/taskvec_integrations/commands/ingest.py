@@ -50,6 +50,7 @@ def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
     if dry_run:
         would_fail = estimate(source, target.encoder, target.chunk_tokens, target.late_chunking, str(target.url), out)
         show_failures(would_fail)
+        _say_doubled(source)
         return FAILED if would_fail else DONE
     report, interrupted = IngestReport(), False
     try:
@@ -61,8 +62,7 @@ def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
             show(report, out)
         raise
     show(report, out)
-    if source.doubled:
-        say(f"{source.doubled:,} documents have an id that came before (such as {source.example!r}): the last of each id counts")
+    _say_doubled(source)
     if interrupted:
         say("Interrupted. What is written stays: the same command goes on from there.")
         return INTERRUPTED
@@ -101,6 +101,11 @@ def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None
                 )
         finally:
             ray.shutdown()
+
+
+def _say_doubled(source: Source) -> None:
+    if source.doubled:
+        say(f"{source.doubled:,} documents have an id that came before (such as {source.example!r}): the last of each id counts")
 
 
 def _telling(tell: Tell, report: IngestReport) -> Callable[[int, int | None], None]:

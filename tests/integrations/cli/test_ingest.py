@@ -93,9 +93,10 @@ def test_only_some_of_many_failures_are_printed(taskvec: Taskvec) -> None:
     assert "... and 10 more" in done.err
 
 
-def test_doubled_ids_are_said(taskvec: Taskvec) -> None:
+@pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+def test_doubled_ids_are_said(taskvec: Taskvec, dry_run: list[str]) -> None:
     given = lines(*({"id": number % 2, "text": f"text {number}"} for number in range(5)))
-    done = taskvec("ingest", "-", *ingest_arguments(TO), stdin=given)
+    done = taskvec("ingest", "-", *ingest_arguments(TO, *dry_run), stdin=given)
     assert done.code == 0
     assert "3 documents have an id that came before (such as '0'): the last of each id counts" in done.err
 
