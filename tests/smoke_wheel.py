@@ -65,7 +65,8 @@ def main() -> None:
         run(python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel)
         script = USE.format(tests=str(ROOT / "tests"), folder=str(folder))
         run(python, "-W", "error", "-c", script, PYTHONPATH="", PYTHONSAFEPATH="1")
-        run(folder / "venv" / "bin" / "taskvec", "--version")
+        for arguments in (["--version"], ["models"], ["embed", "hello", "--model", "mini"], ["doctor"]):
+            run(folder / "venv" / "bin" / "taskvec", *arguments)
         missing = subprocess.run([folder / "venv" / "bin" / "taskvec", "demo"], capture_output=True, text=True, check=False)
         assert (missing.returncode, missing.stdout) == (1, ""), missing
         assert "pip install 'taskvec[qdrant]'" in missing.stderr, missing.stderr

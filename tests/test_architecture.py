@@ -16,7 +16,7 @@ COMPONENTS = HAYSTACK / "components" / "embedders" / "taskvec"
 VENDORS = {
     COMPONENTS: {"haystack", "haystack_integrations", "numpy"},
     ADAPTERS / "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
-    ADAPTERS / "milvus": {"grpc", "ml_dtypes", "numpy", "pymilvus"},
+    ADAPTERS / "milvus": {"grpc", "milvus_lite", "ml_dtypes", "numpy", "pymilvus"},
     ADAPTERS / "pinecone": {"numpy", "orjson", "pinecone", "tenacity", "urllib3"},
     ADAPTERS / "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
 }
@@ -49,7 +49,7 @@ def test_core_imports_its_few_dependencies_only(path: Path) -> None:
     "path", sorted((ROOT / "integrations" / "taskvec_integrations").glob("*.py")), ids=lambda path: path.name
 )
 def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
-    if path.name not in ("cli.py", "demo.py", "serve.py"):  # the fronts
+    if path.name not in ("cli.py", "demo.py"):  # the fronts, as is all of commands/
         own = {"grpc_errors.py": {"grpc"}}  # which the SDKs of several databases bring
         assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"} | own.get(path.name, set())
 
@@ -61,6 +61,14 @@ def test_adapters_import_their_own_vendor_and_never_each_other(folder: Path) -> 
     for path in folder.rglob("*.py"):
         assert imports(path) <= VENDORS[folder] | {"taskvec", "taskvec_integrations"}, path
         assert not [name for name in modules(path) if name.startswith(others)], path
+
+
+@pytest.mark.parametrize("path", sorted((ADAPTERS / "commands").glob("*.py")), ids=lambda path: path.name)
+def test_commands_reach_databases_through_their_urls_only(path: Path) -> None:
+    vendors = {"qdrant_client", "pymilvus", "pinecone", "ray", "pyarrow"}
+    adapters = tuple(f"taskvec_integrations.{folder.name}" for folder in VENDORS)
+    assert not imports(path) & vendors
+    assert not [name for name in modules(path) if name.startswith(adapters)]
 
 
 @pytest.mark.parametrize("folder", ["core", "integrations"])

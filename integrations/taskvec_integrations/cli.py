@@ -1,20 +1,33 @@
-"""The command line: ``taskvec demo``. Heavy imports wait until a command runs, so that help is quick."""
+"""The command line: how each command is called. Heavy imports wait until a command runs, so that help is quick.
+
+What commands do is in the package commands, one module each.
+"""
 
 import importlib.metadata
+import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from taskvec_integrations.serve import serve
+from taskvec.tasks import Task
+from taskvec_integrations.commands import arguments as arg
+from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
+from taskvec_integrations.commands.serve import serve
+from taskvec_integrations.extras import require
+
+if TYPE_CHECKING:
+    from taskvec_integrations.options import LazyEncoder
+    from taskvec_integrations.store_url import StoreURL
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="jina-embeddings-v3 on your own hardware, native in vector stores and frameworks.",
+    help="jina-embeddings-v3 on your own hardware, native in vector stores and frameworks. Start with: taskvec demo",
 )
 
 
@@ -35,7 +48,7 @@ def _options(version: Version = False) -> None:
 @app.command()
 def demo(
     question: Annotated[str | None, typer.Argument(help="Ask this; without it, a tour with questions of its own.")] = None,
-    model: Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")] = "mini",
+    model: arg.Model = "mini",
     folder: Annotated[Path | None, typer.Option(help="Where the index is kept (default: the user's cache folder).")] = None,
 ) -> None:
     """Ask Python's language reference, indexed with late chunking in an embedded Qdrant."""
@@ -47,12 +60,159 @@ def demo(
 app.command()(serve)
 
 
+@app.command()
+def ingest(
+    sources: arg.Sources,
+    to: arg.To,
+    collection: arg.Collection,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    dimensions: arg.Dimensions = None,
+    late_chunking: arg.LateChunking = False,
+    chunk: arg.Chunk = arg.CHUNK_TOKENS,
+    text_column: arg.TextColumn = "text",
+    id_column: arg.IdColumn = None,
+    payload_columns: arg.PayloadColumns = None,
+    dry_run: arg.DryRun = False,
+    retry: arg.Retry = arg.RETRY_SECONDS,
+    ray: arg.Ray = None,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+) -> None:
+    """Put documents into a vector database, as chunks with their vectors.
+
+    Running it again writes only what changed; a run that was interrupted goes on. Other columns become the payload, the id of
+    a text file is its path. Documents that cannot be used are named at the end, the others land. A database that cannot be
+    reached at the start is an error at once; API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
+
+    Exit codes: 0 all done, 1 an error ended it, 2 wrong usage, 3 done but for documents that failed, 130 interrupted.
+
+    Example: taskvec ingest notes/ --to qdrant://./index --collection notes --model mini --late-chunking
+    """
+    url = _store_url(to)
+    from taskvec_integrations.commands import ingest as command
+    from taskvec_integrations.commands.sources import Columns, Source
+
+    payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
+    columns = Columns(text_column, id_column, payload)
+    encoder = _lazy(model, device, dtype)
+    target = command.Target(url, collection, encoder, dimensions, late_chunking, chunk or None, retry, ray)
+    raise typer.Exit(command.run(Source.open(sources, columns), target, dry_run, Console()))
+
+
+@app.command()
+def search(
+    question: arg.Question,
+    url: arg.From,
+    collection: arg.Collection,
+    limit: arg.Limit = 5,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    dimensions: arg.Dimensions = None,
+    as_json: arg.AsJson = False,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+) -> None:
+    """Search a collection for a question; model and dimensions as when it was filled.
+
+    Example: taskvec search "who feeds the cat?" --from qdrant://./index --collection notes --model mini
+    """
+    where = _store_url(url)
+    from taskvec_integrations.commands import search as command
+
+    command.run(question, where, collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
+
+
+@app.command()
+def embed(
+    texts: arg.Texts = None,
+    sources: arg.Inputs = None,
+    output: arg.Output = None,
+    task: arg.ForTask = "text-matching",
+    dimensions: arg.Dimensions = None,
+    late_chunking: arg.LateChunking = False,
+    chunk: arg.Chunk = 0,
+    precision: arg.Precision = "float32",
+    ranges: arg.Ranges = None,
+    lines: arg.Lines = False,
+    text_column: arg.TextColumn = "text",
+    id_column: arg.IdColumn = None,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+) -> None:
+    """Vectors of texts, or of files and streams of any size.
+
+    JSON lines and Parquet have id, chunk, text and embedding; npy has the vectors in input order. A column with lists of texts
+    holds documents in chunks, which --late-chunking encodes together; so it does with the TEXTs, as the chunks of one document.
+    Exit codes as for ingest.
+
+    Examples:
+
+    taskvec embed "who feeds the cat?" --task retrieval.query --model mini
+
+    taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
+    """
+    from taskvec_integrations.commands import embed as command
+    from taskvec_integrations.commands.sources import Columns, Source
+
+    if bool(texts) == bool(sources):
+        raise typer.BadParameter("give texts or --input, one of them")
+    chosen = None if task == "none" else Task(task)
+    wanted = command.Wanted(chosen, dimensions, late_chunking, chunk or None, precision, ranges, output)
+    source = Source.open(sources, Columns(text_column, id_column, (), numbers=True, lines=lines)) if sources else None
+    documents = source or command.documents_of(texts or [], late_chunking)
+    failed = command.run(documents, source.total if source else None, _lazy(model, device, dtype), wanted)
+    show_failures(failed)
+    raise typer.Exit(FAILED if failed else DONE)
+
+
+@app.command()
+def models() -> None:
+    """Which models there are: size, licence, dimensions, context, and whether they are on this machine."""
+    from taskvec_integrations.commands import models as command
+
+    command.run(Console())
+
+
+@app.command()
+def doctor(model: arg.Model = "mini", device: arg.Device = None, dtype: arg.Dtype = None) -> None:
+    """Check this machine: versions, device and dtype and why, whether the model works, how fast it is, and what to do.
+
+    With the real weights it compares vectors with the published ones: taskvec doctor --model jinaai/jina-embeddings-v3-hf
+    Exit code 1 if something is broken.
+    """
+    from taskvec_integrations.commands import doctor as command
+
+    whole = command.run(_lazy(model, device, dtype), device, dtype, Console())
+    raise typer.Exit(0 if whole else 1)
+
+
+def _store_url(url: str) -> "StoreURL":
+    kind = url.partition(":")[0].partition("+")[0]
+    for module in ("semchunk", "tenacity"):
+        require(module, kind if kind in ("qdrant", "milvus", "pinecone") else "store")
+    from taskvec_integrations.store_url import StoreURL
+
+    return StoreURL.parse(url)
+
+
+def _lazy(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":
+    from taskvec_integrations.options import LazyEncoder
+
+    return LazyEncoder(model, {"device": device, "dtype": dtype})
+
+
 def main() -> None:
     """Run a command; an expected failure is one sentence on stderr and exit code 1."""
+    show_warnings()
     try:
         app()
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError, sqlite3.Error) as error:
-        print(f"taskvec: {str(error) or type(error).__name__}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError, MemoryError, sqlite3.Error) as error:
+        if os.environ.get("TASKVEC_TRACEBACK"):
+            raise
+        print(f"taskvec: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
 
 

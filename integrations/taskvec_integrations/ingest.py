@@ -34,11 +34,19 @@ log = logging.getLogger("taskvec")
 class Ingest:
     """One run: documents into the collection of `engine`, which is made if need be and has to fit `record`."""
 
-    def __init__(self, engine: Engine, encoder: Encoder, record: Record, chunk_tokens: int | None, retry_seconds: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        encoder: Encoder,
+        record: Record,
+        chunk_tokens: int | None,
+        retry_seconds: float,
+        report: IngestReport,
+    ) -> None:
         self._engine = engine
         self._record = record
         self._opened = False
-        self._ledger = Ledger()
+        self._ledger = Ledger(report)
         stop = threading.Event()
         self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
         self._planner = Planner(engine, lambda ids: self._retries(engine.stored, ids), encoder, record, chunk_tokens)

@@ -4,7 +4,7 @@ Knows encoders and the order of steps; the database is behind `Engine` (engine.p
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,7 @@ RETRY_SECONDS = 300.0
 class StoreOptions(TypedDict, total=False):
     """What every store takes beside its database; see `Store` for what they mean."""
 
-    encoder: Encoder | str | Path
+    encoder: Encoder | str | Path | LazyEncoder
     dimensions: int | None
     late_chunking: bool
     document_task: TaskChoice
@@ -45,7 +45,8 @@ class StoreOptions(TypedDict, total=False):
 class Store:
     """Documents in a collection of a vector database; QdrantStore and its siblings bring the database.
 
-    encoder: an Encoder, or a model's name that is loaded when first needed. dimensions: None is the model's full width.
+    encoder: an Encoder, or a model's name that is loaded when first needed; a LazyEncoder holds a name with device, dtype and the
+    like. dimensions: None is the model's full width.
     late_chunking: the chunks of a document share its context. document_task, query_task: another task than retrieval.passage and
     retrieval.query, None for the bare model. chunk_tokens: texts without chunks of their own are split at this many tokens; None
     never splits. retry_seconds: how long a call that may succeed later (429, 503, timeouts, broken connections) is tried again.
@@ -56,7 +57,7 @@ class Store:
         self,
         engine: Engine,
         *,
-        encoder: Encoder | str | Path = DEFAULT_MODEL,
+        encoder: Encoder | str | Path | LazyEncoder = DEFAULT_MODEL,
         dimensions: int | None = None,
         late_chunking: bool = False,
         document_task: TaskChoice = "auto",
@@ -65,20 +66,23 @@ class Store:
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._engine = engine
-        self._encoder = LazyEncoder(encoder)
+        self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
         self._retry_seconds = check_seconds(retry_seconds)
         self._checked = False
+        self._close_client: Callable[[], None] = lambda: None
 
-    def ingest(self, documents: Iterable[Input], *, progress: Progress = False) -> IngestReport:
+    def ingest(
+        self, documents: Iterable[Input], *, progress: Progress = False, report: IngestReport | None = None
+    ) -> IngestReport:
         """Write documents (Documents, texts, pairs of id and text; any iterable, read as it is needed) and say what was done.
 
         What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
         deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
         document that cannot be used or that the server refuses is named in the report, the others land; chunks of its
         version before stay where nothing replaced them. progress: True for a bar, or a function of (documents done, documents
-        in all or None).
+        in all or None). report: a new IngestReport to fill, for who wants to look while the run goes on or after it was ended.
 
         Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
         or without late chunking. An error that ends the run early has the report so far as a note.
@@ -86,7 +90,8 @@ class Store:
         _check_documents(documents)
         check_progress(progress)
         encoder = self._encoder.get()
-        run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds)
+        report = IngestReport() if report is None else report
+        run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report)
         return run(documents, progress)
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
@@ -119,9 +124,19 @@ class Store:
         with _called_from_loop():
             return await in_thread(self.search, query, limit, filter=filter)
 
+    def exists(self) -> bool:
+        """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
+        return self._engine.find() is not None
+
+    def own(self, close_client: Callable[[], None]) -> Self:
+        """Have `close` close the database's client, too, one that was made for this store alone."""
+        self._close_client = close_client
+        return self
+
     def close(self) -> None:
-        """Let go of an encoder that was loaded here; neither one that was passed in nor the database's client is closed."""
+        """Let go of an encoder that was loaded here; one that was passed in stays, and so does a client that is not `own`."""
         self._encoder.close()
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self
