@@ -53,7 +53,7 @@ _TEXT = {"anyOf": [{"type": "string", "minLength": 1}, _ITEM]}
 Texts = Annotated[
     list[str],
     BeforeValidator(read_texts),
-    WithJsonSchema({"anyOf": [*_TEXT["anyOf"], {"type": "array", "items": _TEXT, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [*_TEXT["anyOf"], {"type": "array", "items": _TEXT, "minItems": 1}, {"const": WIDTH_PROBE}]}),
 ]
 
 
