@@ -16,7 +16,7 @@ COMPONENTS = HAYSTACK / "components" / "embedders" / "taskvec"
 VENDORS = {
     COMPONENTS: {"haystack", "haystack_integrations", "numpy"},
     ADAPTERS / "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
-    ADAPTERS / "milvus": {"grpc", "ml_dtypes", "numpy", "pymilvus"},
+    ADAPTERS / "milvus": {"grpc", "milvus_lite", "ml_dtypes", "numpy", "pymilvus"},
     ADAPTERS / "pinecone": {"numpy", "orjson", "pinecone", "tenacity", "urllib3"},
     ADAPTERS / "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
 }

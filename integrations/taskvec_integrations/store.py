@@ -4,7 +4,7 @@ Knows encoders and the order of steps; the database is behind `Engine` (engine.p
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +70,7 @@ class Store:
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
         self._retry_seconds = check_seconds(retry_seconds)
         self._checked = False
+        self._close_client: Callable[[], None] = lambda: None
 
     def ingest(self, documents: Iterable[Input], *, progress: Progress = False) -> IngestReport:
         """Write documents (Documents, texts, pairs of id and text; any iterable, read as it is needed) and say what was done.
@@ -119,9 +120,19 @@ class Store:
         with _called_from_loop():
             return await in_thread(self.search, query, limit, filter=filter)
 
+    def exists(self) -> bool:
+        """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
+        return self._engine.find() is not None
+
+    def own(self, close_client: Callable[[], None]) -> Self:
+        """Have `close` close the database's client, too, one that was made for this store alone."""
+        self._close_client = close_client
+        return self
+
     def close(self) -> None:
-        """Let go of an encoder that was loaded here; neither one that was passed in nor the database's client is closed."""
+        """Let go of an encoder that was loaded here; one that was passed in stays, and so does a client that is not `own`."""
         self._encoder.close()
+        self._close_client()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,35 @@
+"""Connecting to the Milvus that a URL names (store_url.py)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Unpack
+
+from pymilvus import MilvusClient
+
+from taskvec_integrations.milvus.errors import reason, retry_after
+from taskvec_integrations.milvus.store import MilvusStore
+from taskvec_integrations.store import StoreOptions
+
+__all__ = ["connect", "make_store", "reason", "retry_after"]
+
+
+def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClient, Callable[[], None]]:
+    """A client, connected, and what closes it."""
+    if not embedded:
+        client = MilvusClient(location, token=key or "")
+        return client, client.close
+    Path(location).parent.mkdir(parents=True, exist_ok=True)
+    client = MilvusClient(location)
+
+    def close() -> None:
+        from milvus_lite.server_manager import server_manager_instance
+
+        client.close()
+        server_manager_instance.release_server(location)  # else this process keeps the file
+
+    return client, close
+
+
+def make_store(client: MilvusClient, collection: str, **options: Unpack[StoreOptions]) -> MilvusStore:
+    """A store on a collection."""
+    return MilvusStore(client, collection, **options)

@@ -1,0 +1,163 @@
+"""Which database a URL means, and opening a store there: what the command line and clusters are given in place of a client.
+
+Knows how URLs are written; how each database is connected to is in its own package (connect.py). Keys come from the environment
+of the process that opens, so that a URL can be printed, logged and pickled.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self, Unpack, cast
+
+from taskvec_integrations.extras import require
+from taskvec_integrations.store import Store, StoreOptions
+
+PATH = r"((?:\.{0,2}|~)/.+)"
+SERVER = r"((?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+)/?"
+HOST = r"((?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?(?:/[\w./-]*)?)"
+RULE = "a path begins with ./, ../, ~/ or /, a server has a port"
+DENIED = re.compile(r"\b40[13]\b|unauth|auth check|permission", re.IGNORECASE)
+"""How the databases say that the key is missing or wrong."""
+
+
+def _absolute(path: str) -> str:
+    return str(Path(os.path.normpath(Path(path).expanduser().absolute())))  # the process that opens it may run elsewhere
+
+
+class Form(NamedTuple):
+    """One way to write a URL: as messages show it, as a pattern around what is meant, and how that becomes a location."""
+
+    shown: str
+    pattern: str
+    location: Callable[[str], str]
+    embedded: bool = False
+
+
+FORMS: Mapping[str, tuple[Form, ...]] = {
+    "qdrant": (
+        Form("qdrant://./FOLDER", f"qdrant://{PATH}", _absolute, embedded=True),
+        Form("qdrant://HOST:6333", rf"qdrant(?:\+http)?://{SERVER}", "http://{}".format),
+        Form("qdrant+https://HOST", rf"qdrant\+https://{HOST}", "https://{}".format),
+    ),
+    "milvus": (
+        Form("milvus://./FILE.db", rf"milvus://{PATH}(?<=\.db)", _absolute, embedded=True),
+        Form("milvus://HOST:19530", rf"milvus(?:\+http)?://{SERVER}", "http://{}".format),
+        Form("milvus+https://HOST", rf"milvus\+https://{HOST}", "https://{}".format),
+    ),
+    "pinecone": (
+        Form("pinecone://INDEX", r"pinecone://([a-z0-9-]+)", str),
+        Form("pinecone+https://INDEX-HOST", rf"pinecone\+https://{HOST}", "https://{}".format),
+        Form("pinecone+http://HOST:PORT", rf"pinecone\+http://{HOST}", "http://{}".format),
+    ),
+}
+KEYS = {"qdrant": "QDRANT_API_KEY", "milvus": "MILVUS_TOKEN", "pinecone": "PINECONE_API_KEY"}
+"""The environment variables that keys are taken from."""
+
+
+def _refusal(url: str) -> str:
+    """What is wrong with a URL, without repeating what may be a key."""
+    scheme, _, rest = url.rpartition("://")
+    kind = scheme.partition("+")[0]
+    accepted = [form.shown for form in FORMS.get(kind, chain.from_iterable(FORMS.values()))]
+    said = f"names no store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
+    if set("@?") & set(rest):
+        keys = KEYS.get(kind) or ", ".join(KEYS.values())
+        return f"{f'{scheme}://...'!r} {said}; a key is never part of it, it is read from {keys}"
+    return f"{url!r} {said}"
+
+
+class Connector(Protocol):
+    """What the module connect.py of each database brings."""
+
+    def connect(self, location: str, embedded: bool, key: str | None) -> tuple[Any, Callable[[], None]]:
+        """A client, and what closes it."""
+
+    def make_store(self, client: Any, collection: str, **options: Unpack[StoreOptions]) -> Store:
+        """A store on a collection of the client."""
+
+    def retry_after(self, error: Exception) -> float | None:
+        """None where waiting does not help, see Engine."""
+
+    def reason(self, error: Exception) -> str:
+        """What an error of the client says, in one line."""
+
+
+@dataclass(frozen=True)
+class StoreURL:
+    """A database: `kind` is qdrant, milvus or pinecone; `location` a path, an http(s) address, or the name of a Pinecone index.
+
+    embedded: it is a path that one process at a time can have open. Holds no secret; equal URLs are equal.
+    """
+
+    kind: str
+    location: str
+    embedded: bool = False
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL; ValueError that lists the accepted forms, and repeats nothing that may hold a key."""
+        for kind, forms in FORMS.items():
+            for form in forms:
+                if match := re.fullmatch(form.pattern, url):
+                    return cls(kind, form.location(match[1]), form.embedded)
+        raise ValueError(_refusal(url))
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that a key for this database is read from."""
+        return KEYS[self.kind]
+
+    def open(self, collection: str, **options: Unpack[StoreOptions]) -> Store:
+        """A store there whose `close` closes the client as well; options are those of every store, see `Store`.
+
+        `collection` is a namespace in Pinecone. Raises MissingExtraError without the database's package, ValueError without a
+        key that is needed, RuntimeError where another process has an embedded one open, and the client's own errors where it
+        connects at once; `explain` says what those mean.
+        """
+        connector = self._connector()
+        client, close = connector.connect(self.location, self.embedded, os.environ.get(self.key_variable))
+        try:
+            store = connector.make_store(client, collection, **options)
+        except BaseException:
+            close()
+            raise
+        return store.own(close)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise the client's own errors as one sentence that names this URL: ConnectionError, PermissionError, RuntimeError.
+
+        Python's own errors, which taskvec raises with a sentence, pass.
+        """
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, ImportError, OSError, RuntimeError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> Exception:
+        connector = self._connector()
+        said = " ".join(connector.reason(error).split())
+        if DENIED.search(said):
+            state = "is not the right one" if os.environ.get(self.key_variable) else "is not set"
+            return PermissionError(f"{self} refused access ({said}): {self.key_variable} {state}")
+        if connector.retry_after(error) is not None:
+            return ConnectionError(f"{self} cannot be reached: {said}")
+        return RuntimeError(f"{self}: {said}")
+
+    def _connector(self) -> Connector:
+        require(f"taskvec_integrations.{self.kind}", self.kind)
+        connector: Any = require(f"taskvec_integrations.{self.kind}.connect", self.kind)
+        return cast(Connector, connector)
+
+    def __str__(self) -> str:
+        scheme, found, rest = self.location.partition("://")
+        if not found:
+            return f"{self.kind}://{self.location}"
+        plain = scheme == "http" and self.kind != "pinecone"
+        return f"{self.kind}://{rest}" if plain else f"{self.kind}+{scheme}://{rest}"
