@@ -86,9 +86,23 @@ class Store:
         """
         _check_documents(documents)
         check_progress(progress)
-        encoder = self._encoder.get()
-        run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds)
-        return run(documents, progress)
+        return self._run()(documents, progress)
+
+    def prepare(self) -> None:
+        """What `ingest` does before the first document: load the model, make the collection or check that it fits."""
+        self._run().open()
+
+    def ingest_part(self, documents: Iterable[Input]) -> IngestReport:
+        """`ingest` for one of the parts of a large run, in any process: `prepare` comes before the first, `finish` after the last.
+
+        Parts may run at the same time where no two of them have documents of one id.
+        """
+        _check_documents(documents)
+        return self._run(part=True)(documents, False)
+
+    def finish(self) -> None:
+        """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
+        self._engine.finish()
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
         """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
@@ -120,6 +134,11 @@ class Store:
         with _called_from_loop():
             return await in_thread(self.search, query, limit, filter=filter)
 
+    @property
+    def engine(self) -> Engine:
+        """The collection in its database, without encoder and settings."""
+        return self._engine
+
     def exists(self) -> bool:
         """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
         return self._engine.find() is not None
@@ -139,6 +158,10 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _run(self, part: bool = False) -> Ingest:
+        encoder = self._encoder.get()
+        return Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions
