@@ -1,18 +1,35 @@
-"""The command line: ``taskvec demo``. Heavy imports wait until a command runs, so that help is quick."""
+"""The command line: how each command is called. Heavy imports wait until a command runs, so that help is quick.
+
+What commands do is in the package commands, one module each.
+"""
 
 import importlib.metadata
+import os
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
+from taskvec.tasks import Task
+
+if TYPE_CHECKING:
+    from taskvec_integrations.options import LazyEncoder
+
+from taskvec_integrations.commands.console import show_warnings
+
+DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.hub has it too, and takes long to import
+CHUNK_TOKENS = 512
+RETRY_SECONDS = 300.0
+TaskName = Literal["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching", "none"]
+PrecisionName = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary", "base64"]
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="jina-embeddings-v3 on your own hardware, native in vector stores and frameworks.",
+    help="jina-embeddings-v3 on your own hardware, native in vector stores and frameworks. Start with: taskvec demo",
 )
 
 
@@ -23,6 +40,21 @@ def _print_version(wanted: bool) -> None:
 
 
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+Model = Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int8 (CPU); the fastest faithful one unless given.")]
+Dimensions = Annotated[int | None, typer.Option(help="Length of a vector; the model's full width unless given.")]
+LateChunking = Annotated[
+    bool, typer.Option("--late-chunking", help="Encode a document as a whole, so that its chunks know their context.")
+]
+TextColumn = Annotated[str, typer.Option(help="The column with the text, or with a list of texts, a document's chunks.")]
+IdColumn = Annotated[
+    str | None, typer.Option(help="The column that identifies a document; id where there is one, else an id is made of the text.")
+]
+Collection = Annotated[str, typer.Option(help="The collection (in Pinecone the namespace).")]
+STORE_URL = (
+    "qdrant://./FOLDER, qdrant://HOST:6333, qdrant+https://HOST, milvus://./FILE.db, milvus://HOST:19530, pinecone://INDEX."
+)
 
 
 @app.callback()
@@ -33,7 +65,7 @@ def _options(version: Version = False) -> None:
 @app.command()
 def demo(
     question: Annotated[str | None, typer.Argument(help="Ask this; without it, a tour with questions of its own.")] = None,
-    model: Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")] = "mini",
+    model: Model = "mini",
     folder: Annotated[Path | None, typer.Option(help="Where the index is kept (default: the user's cache folder).")] = None,
 ) -> None:
     """Ask Python's language reference, indexed with late chunking in an embedded Qdrant."""
@@ -42,12 +74,150 @@ def demo(
     tour.run(question, model, folder or tour.default_folder(), Console())
 
 
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folders of .txt and .md, files (.jsonl .csv .tsv .parquet .txt .md), or - for JSON lines on stdin.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(metavar="URL", help=STORE_URL)],
+    collection: Collection,
+    model: Model = DEFAULT_MODEL,
+    dimensions: Dimensions = None,
+    late_chunking: LateChunking = False,
+    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = CHUNK_TOKENS,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = None,
+    payload_columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns stored with each chunk, separated by commas; all others unless given."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and split all, say what would be done; touch no database.")
+    ] = False,
+    retry: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long to try again when a database fails in the middle.")
+    ] = RETRY_SECONDS,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: its address, auto or local.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Put documents into a vector database, as chunks with their vectors.
+
+    Running it again writes only what changed; a run that was interrupted goes on. Other columns become the payload, the id of
+    a text file is its path. Documents that cannot be used are named at the end, the others land. A database that cannot be
+    reached at the start is an error at once; API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
+
+    Exit codes: 0 all done, 1 an error ended it, 2 wrong usage, 3 done but for documents that failed, 130 interrupted.
+
+    Example: taskvec ingest notes/ --to qdrant://./index --collection notes --model mini --late-chunking
+    """
+    from taskvec_integrations.commands import ingest as command
+    from taskvec_integrations.commands.sources import Columns, Source
+    from taskvec_integrations.store_url import StoreURL
+
+    payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
+    columns = Columns(text_column, id_column, payload)
+    encoder = _lazy(model, device, dtype)
+    target = command.Target(StoreURL.parse(to), collection, encoder, dimensions, late_chunking, chunk or None, retry)
+    raise typer.Exit(command.run(Source.open(sources, columns), target, dry_run, Console()))
+
+
+@app.command()
+def search(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    url: Annotated[str, typer.Option("--from", metavar="URL", help=STORE_URL)],
+    collection: Collection,
+    limit: Annotated[int, typer.Option(min=1, help="How many chunks.")] = 5,
+    model: Model = DEFAULT_MODEL,
+    dimensions: Dimensions = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the whole text.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Search a collection for a question; model and dimensions as when it was filled.
+
+    Example: taskvec search "who feeds the cat?" --from qdrant://./index --collection notes --model mini
+    """
+    from taskvec_integrations.commands import search as command
+    from taskvec_integrations.store_url import StoreURL
+
+    command.run(question, StoreURL.parse(url), collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
+
+
+@app.command()
+def embed(
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; or give --input.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Option("--input", metavar="SOURCE", help="A file or folder as ingest reads it, or - for stdin.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A file .npy, .jsonl or .parquet; JSON lines on stdout unless given.", dir_okay=False)
+    ] = None,
+    task: Annotated[TaskName, typer.Option(help="What the vectors are for; none is the bare model.")] = "text-matching",
+    dimensions: Dimensions = None,
+    late_chunking: LateChunking = False,
+    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = 0,
+    precision: Annotated[PrecisionName, typer.Option(help="What the numbers of a vector are.")] = "float32",
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="For int8 and uint8: a .npy with the ranges, made of the first vectors where there is none."),
+    ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Each line of a text file or of stdin is a text of its own.")] = False,
+    text_column: TextColumn = "text",
+    id_column: IdColumn = None,
+    model: Model = DEFAULT_MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
+) -> None:
+    """Vectors of texts, or of files and streams of any size.
+
+    JSON lines and Parquet have id, chunk, text and embedding; npy has the vectors in input order. A column with lists of texts
+    holds documents in chunks, which --late-chunking encodes together; so it does with the TEXTs, as the chunks of one document.
+    Exit codes as for ingest.
+
+    Examples:
+
+    taskvec embed "who feeds the cat?" --task retrieval.query --model mini
+
+    taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
+    """
+    from taskvec_integrations.commands import embed as command
+    from taskvec_integrations.commands.ingest import DONE, FAILED, show_failures
+    from taskvec_integrations.commands.sources import Columns, Source
+
+    if bool(texts) == bool(sources):
+        raise typer.BadParameter("give texts or --input, one of them")
+    chosen = None if task == "none" else Task(task)
+    wanted = command.Wanted(chosen, dimensions, late_chunking, chunk or None, precision, ranges, output)
+    source = Source.open(sources, Columns(text_column, id_column, (), numbers=True, lines=lines)) if sources else None
+    documents = source or command.documents_of(texts or [], late_chunking)
+    failed = command.run(documents, source.total if source else None, _lazy(model, device, dtype), wanted)
+    show_failures(failed)
+    raise typer.Exit(FAILED if failed else DONE)
+
+
+def _lazy(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":
+    from taskvec_integrations.options import LazyEncoder
+
+    return LazyEncoder(model, {"device": device, "dtype": dtype})
+
+
 def main() -> None:
     """Run a command; an expected failure is one sentence on stderr and exit code 1."""
+    show_warnings()
     try:
         app()
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError, sqlite3.Error) as error:
-        print(f"taskvec: {str(error) or type(error).__name__}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError, MemoryError, sqlite3.Error) as error:
+        if os.environ.get("TASKVEC_TRACEBACK"):
+            raise
+        print(f"taskvec: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
 
 

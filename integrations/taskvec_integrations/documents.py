@@ -31,8 +31,16 @@ class Document:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
-Input = Document | str | tuple[str | int, str]
-"""What can be ingested: a document, a text, or an id and a text."""
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What a reader of files could make no document of (a line that is no JSON): it fails under this name, the others land."""
+
+    name: str
+    reason: str
+
+
+Input = Document | str | tuple[str | int, str] | Unreadable
+"""What can be ingested: a document, a text, or an id and a text; and what stands where one could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,8 @@ def read_document(given: object) -> Source:
 
 def name_of(given: object, position: int) -> str:
     """How a report names an input that could not be read: its id where it has one, else its place."""
+    if isinstance(given, Unreadable):
+        return given.name
     candidate = given.id if isinstance(given, Document) else given[0] if isinstance(given, tuple) and given else None
     return str(candidate) if isinstance(candidate, str | Integral) and candidate != "" else f"document {position} of the input"
 
@@ -66,6 +76,8 @@ def content_id(text: str) -> str:
 
 
 def _as_document(given: object) -> Document:
+    if isinstance(given, Unreadable):
+        raise ValueError(given.reason)
     if isinstance(given, str):
         given = Document(content_id(check_text(given, "its text")), given)
     elif isinstance(given, tuple) and len(given) == 2:

@@ -44,13 +44,14 @@ class Ingest:
         record: Record,
         chunk_tokens: int | None,
         retry_seconds: float,
+        report: IngestReport,
         part: bool = False,
     ) -> None:
         self._engine = engine
         self._record = record
         self._part = part
         self._opened = False
-        self._ledger = Ledger()
+        self._ledger = Ledger(report)
         stop = threading.Event()
         self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
         self._planner = Planner(engine, lambda ids: self._retries(engine.stored, ids), encoder, record, chunk_tokens)

@@ -11,8 +11,8 @@ from taskvec_integrations.report import Failure, IngestReport
 class Ledger:
     """Enters what happens into a report. Every chunk and document that was read is entered once more when it is done."""
 
-    def __init__(self) -> None:
-        self.report = IngestReport()
+    def __init__(self, report: IngestReport) -> None:
+        self.report = report
         self._under_way = 0
         self._lock = threading.Lock()
 

@@ -33,7 +33,7 @@ RETRY_SECONDS = 300.0
 class StoreOptions(TypedDict, total=False):
     """What every store takes beside its database; see `Store` for what they mean."""
 
-    encoder: Encoder | str | Path
+    encoder: Encoder | str | Path | LazyEncoder
     dimensions: int | None
     late_chunking: bool
     document_task: TaskChoice
@@ -45,7 +45,8 @@ class StoreOptions(TypedDict, total=False):
 class Store:
     """Documents in a collection of a vector database; QdrantStore and its siblings bring the database.
 
-    encoder: an Encoder, or a model's name that is loaded when first needed. dimensions: None is the model's full width.
+    encoder: an Encoder, or a model's name that is loaded when first needed; a LazyEncoder holds a name with device, dtype and the
+    like. dimensions: None is the model's full width.
     late_chunking: the chunks of a document share its context. document_task, query_task: another task than retrieval.passage and
     retrieval.query, None for the bare model. chunk_tokens: texts without chunks of their own are split at this many tokens; None
     never splits. retry_seconds: how long a call that may succeed later (429, 503, timeouts, broken connections) is tried again.
@@ -56,7 +57,7 @@ class Store:
         self,
         engine: Engine,
         *,
-        encoder: Encoder | str | Path = DEFAULT_MODEL,
+        encoder: Encoder | str | Path | LazyEncoder = DEFAULT_MODEL,
         dimensions: int | None = None,
         late_chunking: bool = False,
         document_task: TaskChoice = "auto",
@@ -65,40 +66,42 @@ class Store:
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._engine = engine
-        self._encoder = LazyEncoder(encoder)
+        self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
         self._retry_seconds = check_seconds(retry_seconds)
         self._checked = False
         self._close_client: Callable[[], None] = lambda: None
 
-    def ingest(self, documents: Iterable[Input], *, progress: Progress = False) -> IngestReport:
+    def ingest(
+        self, documents: Iterable[Input], *, progress: Progress = False, report: IngestReport | None = None
+    ) -> IngestReport:
         """Write documents (Documents, texts, pairs of id and text; any iterable, read as it is needed) and say what was done.
 
         What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
         deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
         document that cannot be used or that the server refuses is named in the report, the others land; chunks of its
         version before stay where nothing replaced them. progress: True for a bar, or a function of (documents done, documents
-        in all or None).
+        in all or None). report: a new IngestReport to fill, for who wants to look while the run goes on or after it was ended.
 
         Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
         or without late chunking. An error that ends the run early has the report so far as a note.
         """
         _check_documents(documents)
         check_progress(progress)
-        return self._run()(documents, progress)
+        return self._run(report)(documents, progress)
 
     def prepare(self) -> None:
         """What `ingest` does before the first document: load the model, make the collection or check that it fits."""
-        self._run().open()
+        self._run(None).open()
 
-    def ingest_part(self, documents: Iterable[Input]) -> IngestReport:
+    def ingest_part(self, documents: Iterable[Input], *, report: IngestReport | None = None) -> IngestReport:
         """`ingest` for one of the parts of a large run, in any process: `prepare` comes before the first, `finish` after the last.
 
         Parts may run at the same time where no two of them have documents of one id.
         """
         _check_documents(documents)
-        return self._run(part=True)(documents, False)
+        return self._run(report, part=True)(documents, False)
 
     def finish(self) -> None:
         """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
@@ -159,9 +162,10 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, part: bool = False) -> Ingest:
+    def _run(self, report: IngestReport | None, part: bool = False) -> Ingest:
         encoder = self._encoder.get()
-        return Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, part)
+        report = IngestReport() if report is None else report
+        return Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
 
-from pymilvus import MilvusClient
+from pymilvus import MilvusClient, MilvusException
 
 from taskvec_integrations.milvus.errors import reason, retry_after
 from taskvec_integrations.milvus.store import MilvusStore
@@ -19,7 +19,12 @@ def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClien
         client = MilvusClient(location, token=key or "")
         return client, client.close
     Path(location).parent.mkdir(parents=True, exist_ok=True)
-    client = MilvusClient(location)
+    try:
+        client = MilvusClient(location)
+    except MilvusException as error:
+        if "Open local milvus failed" not in str(error):
+            raise
+        raise RuntimeError(f"{location} cannot be opened: another process has it open, or it is no file of milvus-lite") from None
 
     def close() -> None:
         from milvus_lite.server_manager import server_manager_instance

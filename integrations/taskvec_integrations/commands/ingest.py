@@ -1,0 +1,105 @@
+"""`taskvec ingest`: a source into a store. Puts together what exists (Source, StoreURL, Store) and says what came of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from taskvec_integrations.commands.console import Tell, progress, say
+from taskvec_integrations.commands.dry_run import estimate
+from taskvec_integrations.commands.loading import load
+from taskvec_integrations.commands.sources import Source
+from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.report import SHOWN, Failure, IngestReport
+from taskvec_integrations.store_url import StoreURL
+
+DONE, FAILED, INTERRUPTED = 0, 3, 130
+"""Exit codes beside 1 (an error ended it) and 2 (usage)."""
+COUNTS = ("read", "encoded", "written", "skipped", "deleted", "failed")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where documents go and how they are encoded: what the options of the command say."""
+
+    url: StoreURL
+    collection: str
+    encoder: LazyEncoder
+    dimensions: int | None
+    late_chunking: bool
+    chunk_tokens: int | None
+    retry_seconds: float
+
+
+def run(source: Source, target: Target, dry: bool, out: Console) -> int:
+    """Ingest, or say what would be done; gives the exit code."""
+    if dry:
+        would_fail = estimate(source, target.encoder, target.chunk_tokens, target.late_chunking, str(target.url), out)
+        show_failures(would_fail)
+        return FAILED if would_fail else DONE
+    report, interrupted = IngestReport(), False
+    try:
+        _ingest(source, target, report)
+    except KeyboardInterrupt:
+        interrupted = True
+    except BaseException:
+        if report.documents.read:
+            show(report, out)
+        raise
+    show(report, out)
+    if source.doubled:
+        say(f"{source.doubled:,} documents have an id that came before (such as {source.example!r}): the last of each id counts")
+    if interrupted:
+        say("Interrupted. What is written stays: the same command goes on from there.")
+        return INTERRUPTED
+    return FAILED if report.failed else DONE
+
+
+def _ingest(source: Source, target: Target, report: IngestReport) -> None:
+    with (
+        target.url.explaining(),
+        target.url.open(
+            target.collection,
+            encoder=target.encoder,
+            dimensions=target.dimensions,
+            late_chunking=target.late_chunking,
+            chunk_tokens=target.chunk_tokens,
+            retry_seconds=target.retry_seconds,
+        ) as store,
+    ):
+        there = store.exists()  # a database that is down is said before a model is loaded, and is not waited for
+        load(target.encoder)
+        say(f"{'Adding to' if there else 'Making'} collection {target.collection} in {target.url}")
+        with progress("ingesting", source.total, "documents") as tell:
+            store.ingest(source, progress=_telling(tell, report), report=report)
+
+
+def _telling(tell: Tell, report: IngestReport) -> Callable[[int, int | None], None]:
+    def told(done: int, total: int | None) -> None:
+        chunks = report.chunks
+        tell(done, f", {chunks.done:,} chunks" + (f", {report.documents.failed:,} failed" if report.documents.failed else ""))
+
+    return told
+
+
+def show(report: IngestReport, out: Console) -> None:
+    """The report as a table on `out`, the failures with their reasons on stderr."""
+    table = Table("", *(Column(name, justify="right") for name in COUNTS))
+    for name, counts in (("documents", report.documents), ("chunks", report.chunks)):
+        table.add_row(name, *(f"{getattr(counts, column):,}" for column in COUNTS))
+    out.print(table)
+    said = [f"{report.seconds:.1f} s ({report.seconds_encoding:.1f} s encoding, {report.seconds_uploading:.1f} s writing)"]
+    said += [f"{report.retries:,} calls tried again"] if report.retries else []
+    said += [f"{report.truncated:,} chunks cut at the model's context"] if report.truncated else []
+    out.print(Text(", ".join(said)), soft_wrap=True)
+    show_failures(report.failed)
+
+
+def show_failures(failed: list[Failure]) -> None:
+    """The first failures, a line each, on stderr."""
+    for failure in failed[:SHOWN]:
+        say(f"failed: {failure}")
+    if len(failed) > SHOWN:
+        say(f"... and {len(failed) - SHOWN:,} more")
