@@ -3,23 +3,18 @@
 Knows stores and rows, not how Ray shares out the parts.
 """
 
-import hashlib
-import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import ray
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
-from taskvec_integrations.documents import Document
 from taskvec_integrations.ray.workers import load_encoder
 from taskvec_integrations.ray.writer import Writer, WriterEngine
 from taskvec_integrations.report import IngestReport
-from taskvec_integrations.store import Input, Store, StoreOptions
+from taskvec_integrations.store import Store, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 
 

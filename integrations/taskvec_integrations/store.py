@@ -96,7 +96,7 @@ class Store:
         self._run(None).open()
 
     def ingest_part(self, documents: Iterable[Input], *, report: IngestReport | None = None) -> IngestReport:
-        """`ingest` for one of the parts of a large run, in any process: `prepare` comes before the first, `finish` after the last.
+        """`ingest` of a part of a large run, in any process: `prepare` comes before the first, `finish` after the last.
 
         Parts may run at the same time where no two of them have documents of one id.
         """

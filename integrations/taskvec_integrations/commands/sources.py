@@ -98,9 +98,10 @@ class Source:
                 elif id is not None:
                     yield Document(id, row.values["text"])
                 else:
-                    yield self._document(row, next(numbers))
+                    yield self.document(row, next(numbers))
 
-    def _document(self, row: Row, number: int) -> Document | Unreadable:
+    def document(self, row: Row, number: int) -> Document | Unreadable:
+        """A row as its columns say."""
         columns, values = self.columns, {name: plain(value) for name, value in row.values.items()}
         if columns.text not in values:
             return Unreadable(row.where, f"it has no {columns.text!r}, only {', '.join(values) or 'nothing'}")

@@ -18,7 +18,7 @@ from taskvec_integrations.ray.embed import Batch, Embedder, Kind, LoadOptions, s
 class EmbedChunks(Embedder):
     """Vectors of the chunks of documents, for `Dataset.map_batches`: a row is a document with a column of lists of texts.
 
-        dataset.map_batches(EmbedChunks, fn_constructor_kwargs={"model": "mini"}, compute=ActorPoolStrategy(size=2), batch_size=64)
+        dataset.map_batches(EmbedChunks, fn_constructor_kwargs={"model": "mini"}, compute=ActorPoolStrategy(size=2))
 
     The chunks of a row are encoded together and share its context, documents beyond the model's context in windows; late_chunking
     False encodes each alone. The vectors of a row are a tensor (chunks, dimensions) in the output column, in order. Datasets with
@@ -42,7 +42,8 @@ class EmbedChunks(Embedder):
         precision: Kind = "float32",
         **load: Unpack[LoadOptions],
     ) -> None:
-        self._late = check_flag("late_chunking", late_chunking)
+        check_flag("late_chunking", late_chunking)
+        self._late = late_chunking
         super().__init__(
             model,
             text_column=text_column,

@@ -61,7 +61,7 @@ class Embedder:
         self._id = id_column
         self._dimensions = check_dimensions(dimensions)
         if precision not in KINDS:
-            raise ValueError(f"precision is {precision!r}: use one of {', '.join(KINDS)} (int8 needs ranges, see taskvec.quantize)")
+            raise ValueError(f"precision is {precision!r}: use one of {', '.join(KINDS)} (int8 needs ranges)")
         self._precision = precision
         if self._column == output_column:
             raise ValueError(f"text_column and output_column are both {output_column!r}: the texts would be lost")
@@ -121,11 +121,11 @@ class EmbedDocuments(TextEmbedder):
             batch_size=1024,
         )
 
-    Every actor loads the model once, on the GPU that Ray gives it, else on the CPU with as many threads as it has CPUs. text_column,
-    output_column: names; id_column: names rows in errors, where there is one. dimensions: None is the model's full width. task:
-    another than retrieval.passage, None for the bare model. precision: float32, float16, or bits as binary and ubinary. The rest is
-    that of `Encoder.from_pretrained`. The vectors are a tensor column (dimensions,); texts longer than the model's context are
-    cut, and a warning in the actor's log says how many: `EmbedChunks` and `ingest_dataset` never cut.
+    Every actor loads the model once, on the GPU that Ray gives it, else on the CPU with as many threads as it has CPUs.
+    text_column, output_column: names; id_column: names rows in errors, where there is one. dimensions: None is the model's full
+    width. task: another than retrieval.passage, None for the bare model. precision: float32, float16, or bits as binary and
+    ubinary. The rest is that of `Encoder.from_pretrained`. The vectors are a tensor column (dimensions,). Texts longer than the
+    model's context are cut, and a warning in the actor's log says how many; `EmbedChunks` never cuts.
     """
 
     operation = DOCUMENT_TASK

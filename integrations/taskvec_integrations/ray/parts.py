@@ -45,7 +45,14 @@ class Opening:
 
     def __call__(self) -> Store:
         """The store, with the encoder of this process."""
-        options: StoreOptions = {**self.options, "encoder": load_encoder(self.model, self.load, self.threads)}
+        return self._open({**self.options, "encoder": load_encoder(self.model, self.load, self.threads)})
+
+    def finish(self) -> None:
+        """What comes after the last part; loads no model."""
+        with self.url.explaining(), self._open(self.options) as store:
+            store.finish()
+
+    def _open(self, options: StoreOptions) -> Store:
         if self.writer is None:
             return self.url.open(self.collection, **options)
         return Store(WriterEngine(self.writer), **options)
@@ -83,12 +90,13 @@ class IngestPart:
     def _outcome(self, documents: list[Input]) -> Outcome:
         if self._error:
             return Outcome(self._worker, error=self._error)
+        outcome = Outcome(self._worker, ids=digests(documents))
         try:
             with self._url.explaining():
-                report = self._store.ingest_part(documents)
+                self._store.ingest_part(documents, report=outcome.report)
         except Exception as error:
-            return Outcome(self._worker, error=portable(error))
-        return Outcome(self._worker, report, digests(documents))
+            outcome.error = portable(error)
+        return outcome
 
 
 def digests(documents: Iterable[Input]) -> NDArray[np.uint64]:

@@ -1,6 +1,7 @@
 """How many actors, and with what: what the caller asks for, held against what the cluster has. Knows Ray's resources only."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
@@ -26,12 +27,12 @@ def plan_pool(concurrency: Concurrency, num_cpus: float | None, num_gpus: float 
     wait for ever.
     """
     least, most = _check(concurrency)
-    has = ray.cluster_resources()
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
     if num_gpus is None:
         num_gpus = 1.0 if gpus else 0.0
     if least is None or most is None:
-        machines = sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes())
+        machines = sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in _nodes())
         least = most = max(1, int(gpus // num_gpus) if num_gpus else machines)
     share = cpus / least
     threads = max(1, int(num_cpus if num_cpus is not None else share))
@@ -45,6 +46,11 @@ def plan_pool(concurrency: Concurrency, num_cpus: float | None, num_gpus: float 
                 f"num_{kind.lower()}s below {max(all_of_them - spare, 1) / least:g}, or concurrency=(1, {most}) where it grows"
             )
     return Pool(least, most, num_cpus, num_gpus, threads)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
 
 
 def _less_one(cpus: float, actors: int) -> float:

@@ -7,9 +7,9 @@ import pickle
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import ray.data
@@ -20,6 +20,8 @@ from taskvec_integrations.commands.formats import Row
 from taskvec_integrations.commands.sources import Columns, File, Source
 from taskvec_integrations.documents import Input
 from taskvec_integrations.ray.parts import Reader
+
+T = TypeVar("T")
 
 DOCUMENT = "document"
 PICKLED = 64
@@ -65,7 +67,7 @@ class Files(Datasource):
     """Documents of files as rows with one pickled document each, read on the caller's machine, which has them."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         if not source.files:
             raise ValueError("stdin is read by one process: save it to a file, or leave Ray out")
         self._source = source
@@ -82,16 +84,25 @@ class Files(Datasource):
     def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
         """A task for some files each."""
         each = -(-len(self._source.files) // max(parallelism, 1))
-        return [self._task(files) for files in batched(self._source.files, each)]
+        return [self._task(files) for files in _batched(self._source.files, each)]
 
     def _task(self, files: Sequence[File]) -> ReadTask:
         source = replace(self._source, files=[file._replace(path=file.path.absolute()) for file in files])
-        return ReadTask(lambda: _blocks(source), BlockMetadata(None, None, [file.name for file in files], None))
+        return ReadTask(
+            lambda: _blocks(source),
+            BlockMetadata(num_rows=None, size_bytes=None, input_files=tuple(file.name for file in files), exec_stats=None),
+        )
 
 
 def _blocks(documents: Iterable[Input]) -> Iterator[pa.Table]:
-    for some in batched(documents, PICKLED):
+    for some in _batched(documents, PICKLED):
         yield pa.table({DOCUMENT: [pickle.dumps(document) for document in some]})
+
+
+def _batched(items: Iterable[T], number: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, number)):
+        yield some
 
 
 def _check_columns(dataset: Dataset, columns: Columns) -> None:

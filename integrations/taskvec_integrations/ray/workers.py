@@ -16,9 +16,10 @@ def load_encoder(model: str, arguments: Mapping[str, Any], threads: int | None =
     others'. There torch takes `threads`, by default as many as the actor has CPUs. Outside of Ray's workers nothing is changed.
     """
     arguments = dict(arguments)
-    if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
+    context: Any = ray.get_runtime_context() if ray.is_initialized() else None
+    if context and context.worker.mode == ray.WORKER_MODE:
         if arguments.get("device") is None and not ray.get_gpu_ids():
             arguments["device"] = "cpu"
-        cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+        cpus = context.get_assigned_resources().get("CPU", 1)
         torch.set_num_threads(threads or max(1, int(cpus)))
     return shared_encoder(model, **arguments)

@@ -4,7 +4,7 @@ Knows engines and that they live elsewhere. Encoding stays with those who ask; w
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -72,7 +72,7 @@ def start_writer(url: StoreURL, collection: str) -> ActorHandle[Writer]:
     """A writer on the caller's machine, where the path is; it comes back if it is lost, and calls are made again."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Writer).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)
-    return actor.remote(url, collection)
+    return cast("ActorHandle[Writer]", actor.remote(url, collection))
 
 
 class WriterEngine(Engine):
@@ -80,6 +80,8 @@ class WriterEngine(Engine):
 
     def __init__(self, writer: ActorHandle[Writer]) -> None:
         self._writer = writer
+        kind: type[Engine]
+        limits: dict[str, Any]
         kind, limits = ray.get(writer.kind.remote())
         for name, value in limits.items():
             setattr(self, name, value)
