@@ -65,7 +65,7 @@ class Store:
         chunk_tokens: int | None = CHUNK_TOKENS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
@@ -105,7 +105,7 @@ class Store:
 
     def finish(self) -> None:
         """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
-        self._engine.finish()
+        self.engine.finish()
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
         """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
@@ -127,24 +127,19 @@ class Store:
             raise TypeError(f"query is {query!r}: a str was expected")
         encoder = self._encoder.get()
         if not self._checked:
-            open_for_reading(self._engine, self._record(encoder))
+            open_for_reading(self.engine, self._record(encoder))
             self._checked = True
         vector = encoder.encode(query, task=self._settings.task("query"), dimensions=self._settings.dimensions)
-        return self._engine.query(vector, limit, filter)
+        return self.engine.query(vector, limit, filter)
 
     async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """`search` in a thread."""
         with _called_from_loop():
             return await in_thread(self.search, query, limit, filter=filter)
 
-    @property
-    def engine(self) -> Engine:
-        """The collection in its database, without encoder and settings."""
-        return self._engine
-
     def exists(self) -> bool:
         """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
-        return self._engine.find() is not None
+        return self.engine.find() is not None
 
     def own(self, close_client: Callable[[], None]) -> Self:
         """Have `close` close the database's client, too, one that was made for this store alone."""
@@ -165,7 +160,7 @@ class Store:
     def _run(self, report: IngestReport | None, part: bool = False) -> Ingest:
         encoder = self._encoder.get()
         report = IngestReport() if report is None else report
-        return Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
+        return Ingest(self.engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions

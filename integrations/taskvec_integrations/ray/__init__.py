@@ -1,4 +1,4 @@
-"""From one machine to a cluster: classes for Ray Data's map_batches that embed, and the ingestion of whole datasets into a store."""
+"""From one machine to a cluster: classes for Ray Data's map_batches that embed, and whole datasets ingested into a store."""
 
 from taskvec_integrations.extras import require
 

@@ -27,6 +27,9 @@ def plan_pool(concurrency: Concurrency, num_cpus: float | None, num_gpus: float 
     wait for ever.
     """
     least, most = _check(concurrency)
+    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} is {value!r}: use 0 or more, or None")
     has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
     if num_gpus is None:

@@ -46,11 +46,17 @@ class Writer:
     """The actor that has the store open."""
 
     def __init__(self, url: StoreURL, collection: str) -> None:
-        with url.explaining():
-            self._store = url.open(collection)
+        self._error: Exception | None = None
+        try:
+            with url.explaining():
+                self._store = url.open(collection)
+        except Exception as error:  # raised here it would reach the caller as one long text
+            self._error = error
 
     def kind(self) -> tuple[type[Engine], dict[str, Any]]:
-        """The engine's class and limits."""
+        """The engine's class and limits; what went wrong when the store was opened."""
+        if self._error:
+            raise self._error
         engine = self._store.engine
         return type(engine), {name: getattr(engine, name) for name in LIMITS}
 
@@ -80,9 +86,7 @@ class WriterEngine(Engine):
 
     def __init__(self, writer: ActorHandle[Writer]) -> None:
         self._writer = writer
-        kind: type[Engine]
-        limits: dict[str, Any]
-        kind, limits = ray.get(writer.kind.remote())
+        kind, limits = _get(writer.kind.remote())
         for name, value in limits.items():
             setattr(self, name, value)
         likeness = kind.__new__(kind)  # without a client
@@ -137,7 +141,11 @@ class WriterEngine(Engine):
         return isinstance(error, WriterError) and error.meaning.refused
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        try:
-            return ray.get(self._writer.call.remote(method, *arguments))
-        except RayTaskError as error:
-            raise error.cause from None
+        return _get(self._writer.call.remote(method, *arguments))
+
+
+def _get(reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause from None
