@@ -58,7 +58,7 @@ def _nodes() -> list[dict[str, Any]]:
 
 def _less_one(cpus: float, actors: int) -> float:
     """What each may reserve so that Ray has one CPU left to read with, as it insists on."""
-    share = max(cpus - 1, 0.1) / actors
+    share = max(cpus - 1, 0.0) / actors
     return float(int(share)) if share >= 1 else share
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,12 @@ import pytest
 import ray.data
 from qdrant_client import QdrantClient
 
-from contract.databases import Stored
 from contract.qdrant_http import stub_qdrant
+from ray_support import alone, assert_same, in_folder, numbers, points
 from taskvec_integrations.commands.sources import Columns, Source
-from taskvec_integrations.qdrant.engine import RECORD_POINT
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening
 from taskvec_integrations.ray.sources import RowReader
-from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
 
 SETTINGS: dict[str, Any] = {"dimensions": 64, "chunk_tokens": 32}
@@ -42,42 +40,6 @@ def rows(**changes: dict[str, Any]) -> list[dict[str, Any]]:
     made["d7"]["text"] = None
     made["d9"]["text"] = "  "
     return [{"id": id, **row, **changes.get(id, {})} for id, row in made.items()]
-
-
-def points(client: QdrantClient) -> dict[str, Stored]:
-    found, _ = client.scroll("docs", limit=10**6, with_payload=True, with_vectors=True)
-    return {
-        str(point.id): Stored(dict(point.payload or {}), np.array(point.vector, dtype=np.float32))
-        for point in found
-        if point.id != RECORD_POINT
-    }
-
-
-def in_folder(url: str) -> dict[str, Stored]:
-    client = QdrantClient(path=url.removeprefix("qdrant://"))
-    try:
-        return points(client)
-    finally:
-        client.close()
-
-
-def assert_same(made: Mapping[str, Stored], wanted: Mapping[str, Stored], atol: float = 2e-6) -> None:
-    assert made.keys() == wanted.keys()
-    for id, point in made.items():
-        assert point.fields == wanted[id].fields
-        np.testing.assert_allclose(point.vector, wanted[id].vector, atol=atol)
-
-
-def numbers(report: IngestReport) -> dict[str, Any]:
-    """What has to be the same however the work was shared out."""
-    assert report.documents.read == report.documents.done
-    assert report.chunks.read == report.chunks.done
-    return {"documents": report.documents, "chunks": report.chunks, "failed": sorted(report.failed), "cut": report.truncated}
-
-
-def alone(path: Path, url: str, **settings: Any) -> IngestReport:
-    with StoreURL.parse(url).open("docs", **settings) as store:
-        return store.ingest(Source.open([str(path)], Columns()))
 
 
 @pytest.mark.usefixtures("cluster")

@@ -5,6 +5,7 @@ import pickle
 import types
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Trouble:
 def through_a_writer(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> WriterEngine:
     """The seam with the writer in this process; what would cross it is pickled, and Ray's wrapping is done."""
     owner = Writer.__new__(Writer)
-    owner._store = FakeStore(engine)
+    owner._store, owner._error = FakeStore(engine), None
 
     def call(method: str, *arguments: Any) -> Any:
         try:
@@ -52,8 +53,9 @@ def through_a_writer(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> Wri
         except Exception as error:
             raise writer.RayTaskError("call", "", pickle.loads(pickle.dumps(error))) from None
 
-    monkeypatch.setattr(writer.ray, "get", lambda result: result)
-    remote = {name: types.SimpleNamespace(remote=method) for name, method in {"call": call, "kind": owner.kind}.items()}
+    monkeypatch.setattr(writer.ray, "get", lambda reference: reference())
+    methods = {"call": call, "kind": owner.kind}
+    remote = {name: types.SimpleNamespace(remote=partial(partial, method)) for name, method in methods.items()}
     return WriterEngine(types.SimpleNamespace(**remote))  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, machines: int, cpus: float, gpus: f
     ("has", "asked", "planned"),
     [
         ((1, 2), (None, None, None), Pool(1, 1, 1, 0, 2)),
-        ((1, 1), (None, None, None), Pool(1, 1, 0.1, 0, 1)),
+        ((1, 1), (None, None, None), Pool(1, 1, 0, 0, 1)),
         ((2, 32), (None, None, None), Pool(2, 2, 15, 0, 16)),
         ((1, 2), (2, None, None), Pool(2, 2, 0.5, 0, 1)),
         ((1, 8), (3, 2, None), Pool(3, 3, 2, 0, 2)),
