@@ -2,27 +2,29 @@
 
     python benchmarks/ray_overhead.py [--model mini] [--layers 2] [--documents 8000] [--actors 2] [--part 512] [--repeats 3]
 
-Both go into an embedded Qdrant in a folder. Starting actors and loading the model in each takes seconds once, whatever
-the size of the dataset; to leave it out, each way runs over a short and a long file and the difference counts. Runs are
-interleaved and medians compared; nothing is asserted.
+Both go into an embedded Qdrant in a folder. Wall-clock time, and CPU time of all processes, which others disturb less, are compared.
+Starting actors and loading the model in each takes seconds once, whatever the size of the dataset: to leave it out, each
+way runs over a short and a long file and the difference counts. Runs are interleaved and medians compared; nothing is asserted.
 """
 
+import logging
 import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
+import ray.data
 import typer
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from ingest import documents
 
@@ -48,12 +50,26 @@ def plain(path: Path, url: str, encoder: Encoder) -> IngestReport:
         return store.ingest(Source.open([str(path)], Columns()))
 
 
-def timed(run: Callable[[Path, str], IngestReport], path: Path, url: str) -> float:
-    """Seconds of a run, which has to write everything."""
-    start = time.perf_counter()
+def cpu_seconds() -> float:
+    """CPU time of this process and all that it started, those that ended included (Linux)."""
+    table = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            table[int(stat.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))
+    ours = {os.getpid()}
+    while more := {pid for pid, (parent, _) in table.items() if parent in ours} - ours:
+        ours |= more
+    return sum(table[pid][1] for pid in ours) / os.sysconf("SC_CLK_TCK")
+
+
+def timed(run: Callable[[Path, str], IngestReport], path: Path, url: str) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of a run, which has to write everything."""
+    start, cpu = time.perf_counter(), cpu_seconds()
     report = run(path, url)
+    seconds = time.perf_counter() - start, cpu_seconds() - cpu
     assert report.chunks.written == report.chunks.read > 0, report
-    return time.perf_counter() - start
+    return seconds
 
 
 def main(
@@ -68,7 +84,7 @@ def main(
     """Write the files, run both ways over each, print the difference."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # its workers give way to any other process, and plain ingestion does not
     ray.init(
-        num_cpus=2 * actors, include_dashboard=False, logging_level="ERROR", log_to_driver=False, object_store_memory=200 << 20
+        num_cpus=2 * actors, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False, object_store_memory=200 << 20
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory() as name, Encoder.from_pretrained(_model(model, layers, Path(name))) as encoder:
@@ -86,19 +102,17 @@ def main(
                 part_documents=part,
             ),
         }
-        seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(repeats):
             for name, run in ways.items():
-                first, second = (timed(run, file, f"qdrant://{folder}/{next(numbers)}") for file in files)
-                seconds[name].append((first, second))
-                print(f"{name}: {short} in {first:.2f} s, {number} in {second:.2f} s", flush=True)
-        rates = {
-            name: (number - short) / statistics.median(long - brief for brief, long in runs) for name, runs in seconds.items()
-        }
+                brief, long = (timed(run, file, f"qdrant://{folder}/{next(numbers)}") for file in files)
+                spent[name].append((long[0] - brief[0], long[1] - brief[1]))
+                print(f"{name}: {short} in {brief[0]:.2f} s, {number} in {long[0]:.2f} s, {long[1]:.2f} s of CPU", flush=True)
     ray.shutdown()
-    base = rates["plain"]
-    for name, rate in rates.items():
-        print(f"{name}: {rate:.0f} chunks/s apart from start-up, {base / rate - 1:+.1%} time over plain")
+    base = [statistics.median(run[kind] for run in spent["plain"]) for kind in (0, 1)]
+    for name, runs in spent.items():
+        wall, cpu = (statistics.median(run[kind] for run in runs) for kind in (0, 1))
+        print(f"{name}: {(number - short) / wall:.0f} chunks/s, {wall / base[0] - 1:+.1%} time, {cpu / base[1] - 1:+.1%} CPU")
 
 
 def _model(model: str, layers: int, folder: Path) -> str:

@@ -1,10 +1,12 @@
 """Collections that a cluster and one process make, side by side."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from qdrant_client import QdrantClient
 
 from contract.databases import Stored
@@ -12,6 +14,15 @@ from taskvec_integrations.commands.sources import Columns, Source
 from taskvec_integrations.qdrant.engine import RECORD_POINT
 from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
+
+ROOT = Path(__file__).parents[1]
+
+
+def for_workers(patch: pytest.MonkeyPatch) -> None:
+    """What Ray's processes inherit: where taskvec is, the same right to the CPU as any other process, no network."""
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "core"), str(ROOT / "integrations")]))
+    patch.setenv("RAY_worker_niceness", "0")
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def points(client: QdrantClient) -> dict[str, Stored]:

@@ -63,6 +63,19 @@ def test_adapters_import_their_own_vendor_and_never_each_other(folder: Path) -> 
         assert not [name for name in modules(path) if name.startswith(others)], path
 
 
+def test_nothing_imports_the_fronts_but_fronts() -> None:
+    fronts = {ADAPTERS / "cli.py", ADAPTERS / "demo.py", *(ADAPTERS / "commands").glob("*.py"), *(ADAPTERS / "ray").glob("*.py")}
+    assert all(
+        imports(path) <= {"numpy", "pyarrow", "ray", "taskvec", "taskvec_integrations", "torch"}
+        for path in fronts
+        if path.parent.name == "ray"
+    )
+    for path in {*ADAPTERS.rglob("*.py"), *HAYSTACK.rglob("*.py")} - fronts:
+        assert not [
+            name for name in modules(path) if name.startswith(("taskvec_integrations.commands", "taskvec_integrations.ray"))
+        ], path
+
+
 @pytest.mark.parametrize("folder", ["core", "integrations"])
 def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
