@@ -2,7 +2,7 @@
 
     python benchmarks/ray_overhead.py [--model mini] [--layers 2] [--documents 8000] [--actors 2] [--part 512] [--repeats 3]
 
-Both go into an embedded Qdrant in a folder. Wall-clock time, and CPU time of all processes, which others disturb less, are compared.
+Both go into an embedded Qdrant in a folder. Wall-clock time is compared, and the CPU time of all processes.
 Starting actors and loading the model in each takes seconds once, whatever the size of the dataset: to leave it out, each
 way runs over a short and a long file and the difference counts. Runs are interleaved and medians compared; nothing is asserted.
 """
@@ -83,9 +83,7 @@ def main(
 ) -> None:
     """Write the files, run both ways over each, print the difference."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # its workers give way to any other process, and plain ingestion does not
-    ray.init(
-        num_cpus=2 * actors, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False, object_store_memory=200 << 20
-    )
+    ray.init(num_cpus=2 * actors, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     with tempfile.TemporaryDirectory() as name, Encoder.from_pretrained(_model(model, layers, Path(name))) as encoder:
         folder, numbers = Path(name), count()
