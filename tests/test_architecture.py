@@ -49,7 +49,7 @@ def test_core_imports_its_few_dependencies_only(path: Path) -> None:
     "path", sorted((ROOT / "integrations" / "taskvec_integrations").glob("*.py")), ids=lambda path: path.name
 )
 def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
-    if path.name not in ("cli.py", "demo.py"):  # the fronts
+    if path.name not in ("cli.py", "demo.py"):  # the fronts, as is all of commands/
         own = {"grpc_errors.py": {"grpc"}}  # which the SDKs of several databases bring
         assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"} | own.get(path.name, set())
 

@@ -14,20 +14,23 @@ import typer
 from rich.console import Console
 
 from taskvec.tasks import Task
+from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
+from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
     from taskvec_integrations.options import LazyEncoder
-
-from taskvec_integrations.commands.console import show_warnings
+    from taskvec_integrations.store_url import StoreURL
 
 DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.hub has it too, and takes long to import
 CHUNK_TOKENS = 512
+SMALLEST = 8  # as in chunking.py
 RETRY_SECONDS = 300.0
 TaskName = Literal["retrieval.query", "retrieval.passage", "separation", "classification", "text-matching", "none"]
 PrecisionName = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary", "base64"]
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="jina-embeddings-v3 on your own hardware, native in vector stores and frameworks. Start with: taskvec demo",
 )
@@ -39,6 +42,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_chunk(tokens: int) -> int:
+    if tokens and tokens < SMALLEST:
+        raise typer.BadParameter(f"{tokens} is too few: use {SMALLEST} or more, or 0 to keep texts whole")
+    return tokens
+
+
 Version = Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
 Model = Annotated[str, typer.Option(help="A hub id, a folder, or mini, the small English model that comes along.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is unless given.")]
@@ -46,6 +55,9 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int
 Dimensions = Annotated[int | None, typer.Option(help="Length of a vector; the model's full width unless given.")]
 LateChunking = Annotated[
     bool, typer.Option("--late-chunking", help="Encode a document as a whole, so that its chunks know their context.")
+]
+Chunk = Annotated[
+    int, typer.Option(metavar="TOKENS", callback=_check_chunk, help="Split texts longer than this; 0 keeps them whole.")
 ]
 TextColumn = Annotated[str, typer.Option(help="The column with the text, or with a list of texts, a document's chunks.")]
 IdColumn = Annotated[
@@ -79,7 +91,7 @@ def ingest(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folders of .txt and .md, files (.jsonl .csv .tsv .parquet .txt .md), or - for JSON lines on stdin.",
         ),
     ],
@@ -88,7 +100,7 @@ def ingest(
     model: Model = DEFAULT_MODEL,
     dimensions: Dimensions = None,
     late_chunking: LateChunking = False,
-    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = CHUNK_TOKENS,
+    chunk: Chunk = CHUNK_TOKENS,
     text_column: TextColumn = "text",
     id_column: IdColumn = None,
     payload_columns: Annotated[
@@ -115,14 +127,14 @@ def ingest(
 
     Example: taskvec ingest notes/ --to qdrant://./index --collection notes --model mini --late-chunking
     """
+    url = _store_url(to)
     from taskvec_integrations.commands import ingest as command
     from taskvec_integrations.commands.sources import Columns, Source
-    from taskvec_integrations.store_url import StoreURL
 
     payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
     columns = Columns(text_column, id_column, payload)
     encoder = _lazy(model, device, dtype)
-    target = command.Target(StoreURL.parse(to), collection, encoder, dimensions, late_chunking, chunk or None, retry)
+    target = command.Target(url, collection, encoder, dimensions, late_chunking, chunk or None, retry, ray)
     raise typer.Exit(command.run(Source.open(sources, columns), target, dry_run, Console()))
 
 
@@ -142,15 +154,15 @@ def search(
 
     Example: taskvec search "who feeds the cat?" --from qdrant://./index --collection notes --model mini
     """
+    where = _store_url(url)
     from taskvec_integrations.commands import search as command
-    from taskvec_integrations.store_url import StoreURL
 
-    command.run(question, StoreURL.parse(url), collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
+    command.run(question, where, collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
 
 
 @app.command()
 def embed(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; or give --input.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or give --input.")] = None,
     sources: Annotated[
         list[str] | None, typer.Option("--input", metavar="SOURCE", help="A file or folder as ingest reads it, or - for stdin.")
     ] = None,
@@ -160,7 +172,7 @@ def embed(
     task: Annotated[TaskName, typer.Option(help="What the vectors are for; none is the bare model.")] = "text-matching",
     dimensions: Dimensions = None,
     late_chunking: LateChunking = False,
-    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Split texts longer than this; 0 never splits.")] = 0,
+    chunk: Chunk = 0,
     precision: Annotated[PrecisionName, typer.Option(help="What the numbers of a vector are.")] = "float32",
     ranges: Annotated[
         Path | None,
@@ -186,7 +198,6 @@ def embed(
     taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
     """
     from taskvec_integrations.commands import embed as command
-    from taskvec_integrations.commands.ingest import DONE, FAILED, show_failures
     from taskvec_integrations.commands.sources import Columns, Source
 
     if bool(texts) == bool(sources):
@@ -198,6 +209,36 @@ def embed(
     failed = command.run(documents, source.total if source else None, _lazy(model, device, dtype), wanted)
     show_failures(failed)
     raise typer.Exit(FAILED if failed else DONE)
+
+
+@app.command()
+def models() -> None:
+    """Which models there are: size, licence, dimensions, context, and whether they are on this machine."""
+    from taskvec_integrations.commands import models as command
+
+    command.run(Console())
+
+
+@app.command()
+def doctor(model: Model = "mini", device: Device = None, dtype: Dtype = None) -> None:
+    """Check this machine: versions, device and dtype and why, whether the model works, how fast it is, and what to do.
+
+    With the real weights it compares vectors with the published ones: taskvec doctor --model jinaai/jina-embeddings-v3-hf
+    Exit code 1 if something is broken.
+    """
+    from taskvec_integrations.commands import doctor as command
+
+    whole = command.run(_lazy(model, device, dtype), device, dtype, Console())
+    raise typer.Exit(0 if whole else 1)
+
+
+def _store_url(url: str) -> "StoreURL":
+    kind = url.partition(":")[0].partition("+")[0]
+    for module in ("semchunk", "tenacity"):
+        require(module, kind if kind in ("qdrant", "milvus", "pinecone") else "store")
+    from taskvec_integrations.store_url import StoreURL
+
+    return StoreURL.parse(url)
 
 
 def _lazy(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":

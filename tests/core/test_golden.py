@@ -13,6 +13,7 @@ import torch
 from taskvec import Encoder, Task
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.packing import Batch, TokenSequence
+from taskvec_integrations.commands.golden import TEXTS, TOLERANCES, VECTORS
 
 pytestmark = pytest.mark.hub
 
@@ -26,15 +27,6 @@ HIDDEN: dict[Task | None, list[list[float]]] = {
     Task.SEPARATION: [[-2.3134, 1.9034, 0.1885], [-2.1804, 1.9923, 0.1184], [-2.2325, 2.0251, 0.2533]],
     Task.CLASSIFICATION: [[-1.9793, 2.2602, -0.17995], [-1.8780, 2.2660, -0.21822], [-1.9202, 2.4457, -0.00022832]],
     Task.TEXT_MATCHING: [[-1.6952, 1.8568, -0.2258], [-1.6239, 1.9056, -0.2681], [-1.5218, 1.8185, 0.0062]],
-}
-
-# fastembed: no instruction, normalised, first five of 1024.
-VECTORS = {
-    Task.RETRIEVAL_QUERY: [[0.0623, -0.0402, 0.1706, -0.0143, 0.0617], [-0.1064, -0.0733, 0.0353, 0.0096, 0.0667]],
-    Task.RETRIEVAL_PASSAGE: [[0.0513, -0.0247, 0.1751, -0.0075, 0.0679], [-0.0987, -0.0786, 0.09, 0.0087, 0.0577]],
-    Task.SEPARATION: [[0.094, -0.1065, 0.1305, 0.0547, 0.0556], [0.0315, -0.1468, 0.065, 0.0568, 0.0546]],
-    Task.CLASSIFICATION: [[0.0606, -0.0877, 0.1384, 0.0065, 0.0722], [-0.0502, -0.119, 0.032, 0.0514, 0.0689]],
-    Task.TEXT_MATCHING: [[0.0911, -0.0341, 0.1305, -0.026, 0.0576], [-0.1432, -0.05, 0.0133, 0.0464, 0.0789]],
 }
 
 
@@ -51,8 +43,8 @@ def real() -> Iterator[Encoder]:
 
 @pytest.mark.parametrize("task", VECTORS)
 def test_vectors_of_fastembed(real: Encoder, task: Task) -> None:
-    vectors = real.encode(["Hello World", "Follow the white rabbit."], task=task, instruction="")
-    assert np.abs(vectors[:, :5] - np.array(VECTORS[task])).max() <= 1e-4
+    vectors = real.encode(list(TEXTS), task=task, instruction="")
+    assert np.abs(vectors[:, :5] - np.array(VECTORS[task])).max() <= TOLERANCES[torch.float32]
 
 
 @pytest.mark.parametrize("task", HIDDEN)

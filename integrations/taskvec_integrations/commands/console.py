@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from taskvec_integrations.report import SHOWN, Failure
+
+DONE, FAILED, INTERRUPTED = 0, 3, 130
+"""Exit codes beside 1 (an error ended it) and 2 (usage)."""
+
 err = Console(stderr=True, highlight=False)
 
 Tell = Callable[[int, str], None]
@@ -53,3 +58,11 @@ def progress(doing: str, total: int | None, unit: str) -> Iterator[Tell]:
     with parts.Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task(doing, total=total, beside="")
         yield lambda done, beside: bar.update(task, completed=done, beside=beside)
+
+
+def show_failures(failed: list[Failure]) -> None:
+    """The first failures, a line each, on stderr."""
+    for failure in failed[:SHOWN]:
+        say(f"failed: {failure}")
+    if len(failed) > SHOWN:
+        say(f"... and {len(failed) - SHOWN:,} more")

@@ -11,12 +11,12 @@ import numpy as np
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.blocks import blocks
 from taskvec.late_chunking import Span
-from taskvec_integrations.chunking import check_chunk_tokens, split
 from taskvec_integrations.commands.console import progress, say
 from taskvec_integrations.commands.loading import load
 from taskvec_integrations.commands.outputs import Embedded, Quantizer, open_output
 from taskvec_integrations.documents import Document, Input, Source, name_of, read_document
 from taskvec_integrations.engine import Vector
+from taskvec_integrations.extras import require
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.report import Failure
 
@@ -64,11 +64,19 @@ class Run:
 
     def _read(self, documents: Iterable[Input]) -> Iterator[tuple[str, Sequence[Span]]]:
         for block in blocks(self._checked(documents), lambda source: len(source.text) + 64, BLOCK):
-            whole = iter(split([one.text for one in block if one.spans is None], self.encoder, self.wanted.chunk_tokens))
+            whole = iter(self._split([one.text for one in block if one.spans is None]))
             for source in block:
                 spans = next(whole) if source.spans is None else source.spans
                 self._waiting.append((source, spans))
                 yield source.text, spans
+
+    def _split(self, texts: Sequence[str]) -> Sequence[Sequence[Span]]:
+        if self.wanted.chunk_tokens is None:
+            return [[(0, len(text))] for text in texts]
+        require("semchunk", "store")
+        from taskvec_integrations.chunking import check_chunk_tokens, split
+
+        return split(texts, self.encoder, check_chunk_tokens(self.wanted.chunk_tokens))
 
     def _checked(self, documents: Iterable[Input]) -> Iterator[Source]:
         for position, given in enumerate(documents):
@@ -85,7 +93,6 @@ def documents_of(texts: Sequence[str], late_chunking: bool) -> Sequence[Document
 
 def run(documents: Iterable[Input], total: int | None, lazy: LazyEncoder, wanted: Wanted) -> list[Failure]:
     """Write the vectors of all documents; gives those that failed. Where the output keeps no ids, one that fails is an error."""
-    check_chunk_tokens(wanted.chunk_tokens)
     quantize = Quantizer(wanted.precision, wanted.ranges)
     with open_output(wanted.output) as writer:
         run = Run(load(lazy), wanted)

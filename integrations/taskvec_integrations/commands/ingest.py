@@ -7,22 +7,22 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from taskvec_integrations.commands.console import Tell, progress, say
+from taskvec_integrations.commands.console import DONE, FAILED, INTERRUPTED, Tell, progress, say, show_failures
 from taskvec_integrations.commands.dry_run import estimate
 from taskvec_integrations.commands.loading import load
 from taskvec_integrations.commands.sources import Source
+from taskvec_integrations.extras import require
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.report import SHOWN, Failure, IngestReport
+from taskvec_integrations.report import IngestReport
+from taskvec_integrations.store import Store
 from taskvec_integrations.store_url import StoreURL
 
-DONE, FAILED, INTERRUPTED = 0, 3, 130
-"""Exit codes beside 1 (an error ended it) and 2 (usage)."""
 COUNTS = ("read", "encoded", "written", "skipped", "deleted", "failed")
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where documents go and how they are encoded: what the options of the command say."""
+    """Where documents go and how they are encoded: what the options of the command say. ray: the address of a cluster."""
 
     url: StoreURL
     collection: str
@@ -31,17 +31,29 @@ class Target:
     late_chunking: bool
     chunk_tokens: int | None
     retry_seconds: float
+    ray: str | None = None
+
+    def open(self) -> Store:
+        """The store."""
+        return self.url.open(
+            self.collection,
+            encoder=self.encoder,
+            dimensions=self.dimensions,
+            late_chunking=self.late_chunking,
+            chunk_tokens=self.chunk_tokens,
+            retry_seconds=self.retry_seconds,
+        )
 
 
-def run(source: Source, target: Target, dry: bool, out: Console) -> int:
+def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
     """Ingest, or say what would be done; gives the exit code."""
-    if dry:
+    if dry_run:
         would_fail = estimate(source, target.encoder, target.chunk_tokens, target.late_chunking, str(target.url), out)
         show_failures(would_fail)
         return FAILED if would_fail else DONE
     report, interrupted = IngestReport(), False
     try:
-        _ingest(source, target, report)
+        (_ingest_on_ray if target.ray else _ingest)(source, target, report)
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:
@@ -58,22 +70,37 @@ def run(source: Source, target: Target, dry: bool, out: Console) -> int:
 
 
 def _ingest(source: Source, target: Target, report: IngestReport) -> None:
-    with (
-        target.url.explaining(),
-        target.url.open(
-            target.collection,
-            encoder=target.encoder,
-            dimensions=target.dimensions,
-            late_chunking=target.late_chunking,
-            chunk_tokens=target.chunk_tokens,
-            retry_seconds=target.retry_seconds,
-        ) as store,
-    ):
+    with target.url.explaining(), target.open() as store:
         there = store.exists()  # a database that is down is said before a model is loaded, and is not waited for
         load(target.encoder)
         say(f"{'Adding to' if there else 'Making'} collection {target.collection} in {target.url}")
         with progress("ingesting", source.total, "documents") as tell:
             store.ingest(source, progress=_telling(tell, report), report=report)
+
+
+def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None:
+    ray, workers = require("ray", "ray"), require("taskvec_integrations.ray", "ray")
+    with target.url.explaining():
+        with target.open() as store:
+            store.exists()
+        ray.init(address=target.ray, logging_level="warning")
+        try:
+            with progress("ingesting", source.total, "documents") as tell:
+                workers.ingest_dataset(
+                    source,
+                    target.url,
+                    collection=target.collection,
+                    model=target.encoder.source,
+                    progress=_telling(tell, report),
+                    report=report,
+                    dimensions=target.dimensions,
+                    late_chunking=target.late_chunking,
+                    chunk_tokens=target.chunk_tokens,
+                    retry_seconds=target.retry_seconds,
+                    **{name: value for name, value in target.encoder.arguments.items() if value is not None},
+                )
+        finally:
+            ray.shutdown()
 
 
 def _telling(tell: Tell, report: IngestReport) -> Callable[[int, int | None], None]:
@@ -95,11 +122,3 @@ def show(report: IngestReport, out: Console) -> None:
     said += [f"{report.truncated:,} chunks cut at the model's context"] if report.truncated else []
     out.print(Text(", ".join(said)), soft_wrap=True)
     show_failures(report.failed)
-
-
-def show_failures(failed: list[Failure]) -> None:
-    """The first failures, a line each, on stderr."""
-    for failure in failed[:SHOWN]:
-        say(f"failed: {failure}")
-    if len(failed) > SHOWN:
-        say(f"... and {len(failed) - SHOWN:,} more")

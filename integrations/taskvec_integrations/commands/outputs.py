@@ -166,10 +166,17 @@ def open_output(path: Path | None) -> Iterator[Writer]:
         raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: an output ends in {', '.join(WRITERS)}")
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with _create(partial) as file:
             writer = WRITERS[path.suffix](file)
             yield writer
             writer.close()
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise type(error)(f"{path} cannot be written: {error.strerror}") from None

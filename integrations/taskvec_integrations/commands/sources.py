@@ -101,7 +101,7 @@ class Source:
                     yield self.document(row, next(numbers))
 
     def document(self, row: Row, number: int) -> Document | Unreadable:
-        """A row as its columns say."""
+        """What a row becomes; `number` names it where it has no id and `columns.numbers` says so."""
         columns, values = self.columns, {name: plain(value) for name, value in row.values.items()}
         if columns.text not in values:
             return Unreadable(row.where, f"it has no {columns.text!r}, only {', '.join(values) or 'nothing'}")

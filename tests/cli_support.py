@@ -1,0 +1,52 @@
+"""Running `taskvec` in tests: as a process of its own, as a user does, or in this one, which is quicker."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "taskvec_integrations.cli"]
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name not in ("PINECONE_API_KEY", "QDRANT_API_KEY", "MILVUS_TOKEN")},
+    "PYTHONPATH": f"{ROOT / 'core'}:{ROOT / 'integrations'}",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",  # several processes of these tests share a machine
+    "COLUMNS": "100",
+}
+
+
+class Done(NamedTuple):
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    def counts(self, row: str) -> dict[str, int]:
+        """The numbers of a row of ingest's table."""
+        cells = [line.replace("┃", "│").split("│")[1:-1] for line in self.out.splitlines() if line[:1] in ("│", "┃")]
+        names, numbers = cells[0], next(line for line in cells if line[0].strip() == row)
+        return {name.strip(): int(number.replace(",", "")) for name, number in zip(names[1:], numbers[1:], strict=True)}
+
+
+def process(*arguments: str | Path, folder: Path, stdin: str | None = None, **env: str) -> Done:
+    """In a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env={**ENVIRONMENT, **env},
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def ingest_arguments(to: str, *others: Any, collection: str = "docs") -> Sequence[str]:
+    """The options that every ingest of these tests has."""
+    return ["--to", to, "--collection", collection, "--model", "mini", "--dtype", "float32", *map(str, others)]
