@@ -25,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
+@pytest.fixture(autouse=True)
+def without_debugging() -> None:
+    """Of which pytest would keep megabytes."""
+    ray.data.DataContext.get_current()  # sets its logging up
+    logging.getLogger("ray.data").propagate = False
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """Two actors and a reader fit."""
@@ -38,7 +45,5 @@ def cluster() -> Iterator[None]:
             log_to_driver=False,
             logging_level="ERROR",
         )
-        ray.data.DataContext.get_current()
-        logging.getLogger("ray.data").propagate = False  # pytest would keep megabytes of its debugging
         yield
         ray.shutdown()
