@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from ray.cluster_utils import Cluster
 
@@ -92,10 +93,12 @@ class Killer:
 
 
 def in_milvus(url: str) -> dict[str, Stored]:
-    client = MilvusClient(url.removeprefix("milvus://"))
+    client = MilvusClient(path := url.removeprefix("milvus://"))
+    client.load_collection("docs")
     iterator = client.query_iterator("docs", batch_size=1000, filter='id != ""', output_fields=["*"])
     rows = [dict(row) for batch in iter(iterator.next, []) for row in batch]
     client.close()
+    server_manager_instance.release_server(path)  # one process at a time has the file
     return {row.pop("id"): Stored(row, np.array(row.pop("vector"), dtype=np.float32)) for row in rows}
 
 
