@@ -45,12 +45,13 @@ class Tally:
         try:
             yield
         except BaseException as error:
+            self.report.seconds = time.perf_counter() - start
             error.add_note(f"Ingested into {self._name!r} before this; the same call goes on from there:\n{self.report}")
             log.warning("Ingesting into %s ended early: %s: %s\n%s", self._name, type(error).__name__, error, self.report)
             raise
         finally:
-            self.report.seconds = time.perf_counter() - start
             self._warn_of_doubles()
+        self.report.seconds = time.perf_counter() - start
         log.info("Ingested into %s\n%s", self._name, self.report)
 
     def _warn_of_doubles(self) -> None:
