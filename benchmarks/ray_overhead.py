@@ -2,9 +2,9 @@
 
     python benchmarks/ray_overhead.py [--model mini] [--layers 2] [--documents 8000] [--actors 2] [--part 512] [--repeats 3]
 
-Both go into an embedded Qdrant in a folder. Starting actors and loading the model in each takes seconds once, whatever the size of
-the dataset: to leave it out, each way runs over a short and a long file and the difference counts. Runs are interleaved and medians
-compared; nothing is asserted.
+Both go into an embedded Qdrant in a folder. Starting actors and loading the model in each takes seconds once, whatever the size
+of the dataset: to leave it out, each way runs over a short and a long file and the difference counts. Runs are interleaved and
+medians compared; nothing is asserted.
 """
 
 import logging
