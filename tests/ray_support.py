@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 
 def for_workers(patch: pytest.MonkeyPatch) -> None:
     """What Ray's processes inherit: where taskvec is, the same right to the CPU as any other process, no network."""
-    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "core"), str(ROOT / "integrations")]))
+    folders = [str(ROOT / "core"), str(ROOT / "integrations")]
+    patch.setenv("PYTHONPATH", os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), *folders]))
     patch.setenv("RAY_worker_niceness", "0")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
 
