@@ -71,6 +71,17 @@ def test_commands_reach_databases_through_their_urls_only(path: Path) -> None:
     assert not [name for name in modules(path) if name.startswith(adapters)]
 
 
+def test_nothing_imports_the_fronts_but_fronts() -> None:
+    folders = ("commands", "ray", "server")
+    fronts = {ADAPTERS / "cli.py", ADAPTERS / "demo.py", *(path for name in folders for path in (ADAPTERS / name).glob("*.py"))}
+    for path in {*ADAPTERS.rglob("*.py"), *HAYSTACK.rglob("*.py")} - fronts:
+        assert not [
+            name for name in modules(path) if name.startswith(tuple(f"taskvec_integrations.{name}" for name in folders))
+        ], path
+    for path in (ADAPTERS / "ray").glob("*.py"):
+        assert imports(path) <= {"numpy", "pyarrow", "ray", "taskvec", "taskvec_integrations", "torch"}, path
+
+
 @pytest.mark.parametrize("folder", ["core", "integrations"])
 def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()

@@ -32,7 +32,10 @@ log = logging.getLogger("taskvec")
 
 
 class Ingest:
-    """One run: documents into the collection of `engine`, which is made if need be and has to fit `record`."""
+    """One run: documents into the collection of `engine`, which is made if need be and has to fit `record`.
+
+    part: it is one of many of a larger run, whose caller opens the collection before the first and finishes it after the last.
+    """
 
     def __init__(
         self,
@@ -42,9 +45,11 @@ class Ingest:
         chunk_tokens: int | None,
         retry_seconds: float,
         report: IngestReport,
+        part: bool = False,
     ) -> None:
         self._engine = engine
         self._record = record
+        self._part = part
         self._opened = False
         self._ledger = Ledger(report)
         stop = threading.Event()
@@ -70,9 +75,14 @@ class Ingest:
         log.info("Ingested into %s\n%s", self._engine.name, report)
         return report
 
-    def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
+    def open(self) -> None:
+        """Make the collection, or check that it is `record`'s."""
         self._retries(open_for_writing, self._engine, self._record)
         self._opened = True
+
+    def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
+        if not self._part:
+            self.open()
         try:
             try:
                 for work, vectors in self._encoding(self._changed(documents, tell)):
@@ -91,7 +101,7 @@ class Ingest:
         tell()
 
     def _finish(self) -> None:
-        if self._ledger.report.chunks.written or self._ledger.report.chunks.deleted:
+        if not self._part and self._ledger.report.changed:
             self._engine.finish()
 
     def _changed(self, documents: Iterable[Input], tell: Callable[[], None]) -> Iterator[Work]:

@@ -1,6 +1,6 @@
 """What an ingest did, in numbers and in names."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 SHOWN = 20  # failures that are printed; the list has them all
@@ -37,6 +37,11 @@ class Counts:
         """Those that nothing more will happen to."""
         return self.skipped + self.written + self.failed
 
+    def add(self, other: "Counts") -> None:
+        """Count what others did, too."""
+        for part in fields(self):
+            setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+
     def __str__(self) -> str:
         parts = ("encoded", "written", "skipped", "failed", "deleted")
         return f"{self.read:,} read: " + ", ".join(f"{getattr(self, part):,} {part}" for part in parts)
@@ -60,6 +65,19 @@ class IngestReport:
     seconds: float = 0.0
     seconds_encoding: float = 0.0
     seconds_uploading: float = 0.0
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything in the collection was."""
+        return bool(self.chunks.written or self.chunks.deleted)
+
+    def add(self, part: "IngestReport") -> None:
+        """Count what a part of the run did; `seconds` and `most_under_way`, which parts share, are left alone."""
+        self.documents.add(part.documents)
+        self.chunks.add(part.chunks)
+        self.failed += part.failed
+        for name in ("truncated", "retries", "seconds_encoding", "seconds_uploading"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
 
     def __str__(self) -> str:
         lines = [f"documents: {self.documents}", f"chunks:    {self.chunks}"]

@@ -65,7 +65,7 @@ class Store:
         chunk_tokens: int | None = CHUNK_TOKENS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
@@ -89,10 +89,23 @@ class Store:
         """
         _check_documents(documents)
         check_progress(progress)
-        encoder = self._encoder.get()
-        report = IngestReport() if report is None else report
-        run = Ingest(self._engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report)
-        return run(documents, progress)
+        return self._run(report)(documents, progress)
+
+    def prepare(self) -> None:
+        """What `ingest` does before the first document: load the model, make the collection or check that it fits."""
+        self._run(None).open()
+
+    def ingest_part(self, documents: Iterable[Input], *, report: IngestReport | None = None) -> IngestReport:
+        """`ingest` of a part of a large run, in any process: `prepare` comes before the first, `finish` after the last.
+
+        Parts may run at the same time where no two of them have documents of one id.
+        """
+        _check_documents(documents)
+        return self._run(report, part=True)(documents, False)
+
+    def finish(self) -> None:
+        """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
+        self.engine.finish()
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
         """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
@@ -114,10 +127,10 @@ class Store:
             raise TypeError(f"query is {query!r}: a str was expected")
         encoder = self._encoder.get()
         if not self._checked:
-            open_for_reading(self._engine, self._record(encoder))
+            open_for_reading(self.engine, self._record(encoder))
             self._checked = True
         vector = encoder.encode(query, task=self._settings.task("query"), dimensions=self._settings.dimensions)
-        return self._engine.query(vector, limit, filter)
+        return self.engine.query(vector, limit, filter)
 
     async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """`search` in a thread."""
@@ -126,7 +139,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
-        return self._engine.find() is not None
+        return self.engine.find() is not None
 
     def own(self, close_client: Callable[[], None]) -> Self:
         """Have `close` close the database's client, too, one that was made for this store alone."""
@@ -143,6 +156,11 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _run(self, report: IngestReport | None, part: bool = False) -> Ingest:
+        encoder = self._encoder.get()
+        report = IngestReport() if report is None else report
+        return Ingest(self.engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions

@@ -13,6 +13,7 @@ ADAPTERS = {
     "taskvec_integrations.milvus": ("pymilvus", "milvus"),
     "taskvec_integrations.pinecone": ("pinecone", "pinecone"),
     "taskvec_integrations.qdrant": ("qdrant_client", "qdrant"),
+    "taskvec_integrations.ray": ("ray", "ray"),
 }
 
 

@@ -163,7 +163,7 @@ def test_a_busy_server_loses_nothing(uri: str, mini: Encoder, name: str, monkeyp
         RpcError(grpc.StatusCode.DEADLINE_EXCEEDED),
     ]
     store = MilvusStore(client, name, encoder=mini, dimensions=8)
-    monkeypatch.setattr(store._engine, "first_wait", 0.001)
+    monkeypatch.setattr(store.engine, "first_wait", 0.001)
     assert store.ingest([("a", "A text."), ("b", "Another.")]).chunks.written == 2
     assert not client.troubles
     client.troubles = [MilvusException(1401, "privilege not permitted")]

@@ -1,0 +1,98 @@
+"""EmbedChunks: late chunking over a dataset. A row is a whole document, so that no batch can tear its chunks apart."""
+
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.data import Dataset
+
+from taskvec import Usage
+from taskvec.hub import DEFAULT_MODEL
+from taskvec.options import check_flag
+from taskvec.tasks import DOCUMENT_TASK
+from taskvec_integrations.options import TaskChoice, warn_of_cuts
+from taskvec_integrations.ray.embed import Batch, Embedder, Kind, LoadOptions, str_of
+
+
+class EmbedChunks(Embedder):
+    """Vectors of the chunks of documents, for `Dataset.map_batches`: a row is a document with a column of lists of texts.
+
+        dataset.map_batches(EmbedChunks, fn_constructor_kwargs={"model": "mini"}, compute=ActorPoolStrategy(size=2))
+
+    The chunks of a row are encoded together and share its context, documents beyond the model's context in windows; late_chunking
+    False encodes each alone. The vectors of a row are a tensor (chunks, dimensions) in the output column, in order. Datasets with
+    a chunk a row go through `gather_chunks` first. text_column is "chunks" by default; the other arguments are those of
+    `EmbedDocuments`.
+    """
+
+    operation = DOCUMENT_TASK
+    default_column = "chunks"
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        late_chunking: bool = True,
+        text_column: str | None = None,
+        output_column: str = "embedding",
+        id_column: str = "id",
+        dimensions: int | None = None,
+        task: TaskChoice = "auto",
+        precision: Kind = "float32",
+        **load: Unpack[LoadOptions],
+    ) -> None:
+        check_flag("late_chunking", late_chunking)
+        self._late = late_chunking
+        super().__init__(
+            model,
+            text_column=text_column,
+            output_column=output_column,
+            id_column=id_column,
+            dimensions=dimensions,
+            task=task,
+            precision=precision,
+            **load,
+        )
+
+    def __call__(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """The batch with a column of tensors (chunks, dimensions); a row without chunks is an error that names it."""
+        documents = [self._chunks(batch, row, chunks) for row, chunks in enumerate(self._values(batch))]
+        usage = Usage()
+        vectors = np.empty(len(documents), dtype=object)
+        for row, own in enumerate(self._encode(documents, usage)):
+            vectors[row] = self._pack(own)
+        warn_of_cuts(usage, self._encoder)
+        return self._with(batch, vectors)
+
+    def _encode(self, documents: list[list[str]], usage: Usage) -> list[NDArray[np.float32]]:
+        if self._late:
+            return self._encoder.encode_chunks(documents, **self._options(usage))
+        ends = np.cumsum([len(chunks) for chunks in documents])
+        flat = self._encoder.encode([chunk for chunks in documents for chunk in chunks], **self._options(usage))
+        return np.split(flat, ends[:-1])
+
+    def _chunks(self, batch: Batch, row: int, chunks: Any) -> list[str]:
+        where = self._where(batch, row)
+        if isinstance(chunks, str | bytes) or not isinstance(chunks, list | tuple | np.ndarray):
+            kind = "missing" if chunks is None else type(chunks).__name__
+            raise TypeError(f"{where} is {kind}, a list of chunks was expected: gather_chunks makes them of a chunk a row")
+        if not len(chunks):
+            raise ValueError(f"{where} is an empty list: drop such rows first, with Dataset.filter")
+        return [str_of(chunk, f"{where}, chunk {number},") for number, chunk in enumerate(chunks)]
+
+
+def gather_chunks(
+    dataset: Dataset, document_column: str = "document_id", order_column: str = "chunk", text_column: str = "text"
+) -> Dataset:
+    """A row a document, {"id": ..., "chunks": [...]}, of a dataset with a chunk a row; chunks in the order of `order_column`.
+
+    Groups the whole dataset (a shuffle over the cluster), because the chunks of a document may be anywhere in it.
+    """
+    columns = [document_column, order_column, text_column]
+
+    def gather(group: Batch) -> dict[str, list[Any]]:
+        order = np.argsort(group[order_column], kind="stable")
+        return {"id": [group[document_column][0]], "chunks": [[group[text_column][row] for row in order]]}
+
+    return dataset.select_columns(columns).groupby(document_column).map_groups(gather, batch_format="numpy")

@@ -1,0 +1,158 @@
+"""EmbedDocuments and EmbedQueries: a batch of rows in, the same rows with vectors out. Knows Ray Data's batches, no stores."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taskvec import EncodeOptions, Encoder, Task, Usage, quantize
+from taskvec.hub import DEFAULT_MODEL
+from taskvec.inputs import check_text
+from taskvec.loading import LoadSettings
+from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
+from taskvec_integrations.options import TaskChoice, choose_task, warn_of_cuts
+from taskvec_integrations.ray.workers import load_encoder
+
+Batch = Mapping[str, NDArray[Any]]
+"""Columns by name, as Ray Data hands them out by default (batch_format="numpy")."""
+
+Kind = Literal["float32", "float16", "binary", "ubinary"]
+KINDS = ("float32", "float16", "binary", "ubinary")
+"""Precisions that a vector has by itself; int8 and uint8 depend on ranges that batches would not share."""
+
+
+class LoadOptions(TypedDict, total=False):
+    """How the model is loaded in each actor, see `Encoder.from_pretrained`."""
+
+    revision: str | None
+    device: str | None
+    dtype: str | None
+    max_batch_tokens: int | None
+    max_bodies: int | None
+    merge_adapters: bool
+    cache_dir: str | Path | None
+    local_files_only: bool
+
+
+class Embedder:
+    """What the embedding classes share: settings, checked when they are given, and one encoder a process."""
+
+    operation: ClassVar[Task]
+    default_column: ClassVar[str] = "text"
+
+    def __init__(
+        self,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        text_column: str | None = None,
+        output_column: str = "embedding",
+        id_column: str = "id",
+        dimensions: int | None = None,
+        task: TaskChoice = "auto",
+        precision: Kind = "float32",
+        **load: Unpack[LoadOptions],
+    ) -> None:
+        self._task = choose_task(task, self.operation)
+        self._column = self.default_column if text_column is None else text_column
+        self._output = output_column
+        self._id = id_column
+        self._dimensions = check_dimensions(dimensions)
+        if precision not in KINDS:
+            raise ValueError(f"precision is {precision!r}: use one of {', '.join(KINDS)} (int8 needs ranges)")
+        self._precision = precision
+        if self._column == output_column:
+            raise ValueError(f"text_column and output_column are both {output_column!r}: the texts would be lost")
+        LoadSettings(model, **load)  # values that can never load are an error here
+        self._model = str(model)
+        self._load = load
+        self._encoder.encode([], task=self._task, dimensions=dimensions)  # and settings that this model cannot serve
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return load_encoder(self._model, self._load)
+
+    def _options(self, usage: Usage) -> EncodeOptions:
+        return {"task": self._task, "dimensions": self._dimensions, "usage": usage}
+
+    def _pack(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        packed: NDArray[Any] = np.asarray(quantize(vectors, self._precision))
+        return packed
+
+    def _values(self, batch: Batch) -> Sequence[Any]:
+        """The column of texts; TypeError or KeyError that say what the batch is."""
+        if not isinstance(batch, Mapping):
+            raise TypeError(f"a batch is {type(batch).__name__}: leave batch_format of map_batches out, or use 'numpy'")
+        if self._column not in batch:
+            raise ValueError(f"there is no column {self._column!r}, only {', '.join(batch)}: name another with text_column")
+        return list(batch[self._column])
+
+    def _where(self, batch: Batch, row: int) -> str:
+        """How messages call a row."""
+        named = f" ({self._id} {plain_id(batch[self._id][row])!r})" if self._id in batch else ""
+        return f"row {row} of a batch{named}: {self._column!r}"
+
+    def _with(self, batch: Batch, vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return {**batch, self._output: vectors}
+
+
+class TextEmbedder(Embedder):
+    """A text a row."""
+
+    def __call__(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """The batch with a column of vectors (rows, dimensions); a row that is no text is an error that names it."""
+        texts = [str_of(text, self._where(batch, row)) for row, text in enumerate(self._values(batch))]
+        usage = Usage()
+        vectors = self._encoder.encode(texts, **self._options(usage))
+        warn_of_cuts(usage, self._encoder)
+        return self._with(batch, self._pack(vectors))
+
+
+class EmbedDocuments(TextEmbedder):
+    """Vectors of texts that are to be found, for `Dataset.map_batches`: a column of texts in, a column of vectors beside it.
+
+        dataset.map_batches(
+            EmbedDocuments,
+            fn_constructor_kwargs={"model": "mini", "dimensions": 256},
+            compute=ray.data.ActorPoolStrategy(size=8),
+            num_gpus=1,
+            batch_size=1024,
+        )
+
+    Every actor loads the model once, on the GPU that Ray gives it, else on the CPU with as many threads as it has CPUs.
+    text_column, output_column: names; id_column: names rows in errors, where there is one. dimensions: None is the model's full
+    width. task: another than retrieval.passage, None for the bare model. precision: float32, float16, or bits as binary and
+    ubinary. The rest is that of `Encoder.from_pretrained`. The vectors are a tensor column (dimensions,). Texts longer than the
+    model's context are cut, and a warning in the actor's log says how many; `EmbedChunks` never cuts.
+    """
+
+    operation = DOCUMENT_TASK
+
+
+class EmbedQueries(TextEmbedder):
+    """`EmbedDocuments` for texts that search: the task is retrieval.query."""
+
+    operation = QUERY_TASK
+
+
+def check_dimensions(dimensions: int | None) -> int | None:
+    """A whole number from 1, or None; whether it is beyond the model's width shows when the model is loaded."""
+    if dimensions is not None and (not isinstance(dimensions, int) or isinstance(dimensions, bool)):
+        raise TypeError(f"dimensions is {dimensions!r}: a whole number or None was expected")
+    if dimensions is not None and dimensions < 1:
+        raise ValueError(f"dimensions is {dimensions}: use 1 or more, or None for the model's full width")
+    return dimensions
+
+
+def str_of(text: object, where: str) -> str:
+    """A text that can be encoded, or an error that names its row and what to do."""
+    if text is None or isinstance(text, float):
+        raise TypeError(f"{where} is missing: drop such rows first, with Dataset.filter")
+    return check_text(text, where)
+
+
+def plain_id(id: Any) -> Any:
+    """An id without numpy's wrapping."""
+    return id.item() if isinstance(id, np.generic) else id

@@ -1,0 +1,55 @@
+"""How many actors a cluster gets."""
+
+from typing import Any
+
+import pytest
+
+from taskvec_integrations.ray import pool
+from taskvec_integrations.ray.pool import Pool, plan_pool
+
+
+def cluster(monkeypatch: pytest.MonkeyPatch, machines: int, cpus: float, gpus: float = 0) -> None:
+    monkeypatch.setattr(pool.ray, "cluster_resources", lambda: {"CPU": cpus} | ({"GPU": gpus} if gpus else {}))
+    nodes = [{"Alive": True, "Resources": {"CPU": cpus / machines}}] * machines + [{"Alive": False, "Resources": {}}]
+    monkeypatch.setattr(pool.ray, "nodes", lambda: nodes)
+
+
+@pytest.mark.parametrize(
+    ("has", "asked", "planned"),
+    [
+        ((1, 2), (None, None, None), Pool(1, 1, 1, 0, 2)),
+        ((1, 1), (None, None, None), Pool(1, 1, 0, 0, 1)),
+        ((2, 32), (None, None, None), Pool(2, 2, 15, 0, 16)),
+        ((1, 2), (2, None, None), Pool(2, 2, 0.5, 0, 1)),
+        ((1, 8), (3, 2, None), Pool(3, 3, 2, 0, 2)),
+        ((4, 64, 8), (None, None, None), Pool(8, 8, 1, 1, 8)),
+        ((4, 64, 8), (None, None, 0.5), Pool(16, 16, 1, 0.5, 4)),
+        ((4, 64, 8), ((2, 99), None, None), Pool(2, 99, 1, 1, 32)),
+        ((4, 64, 8), (2, 4, 0), Pool(2, 2, 4, 0, 4)),
+    ],
+)
+def test_what_was_not_asked_for_follows_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, has: tuple[Any, ...], asked: tuple[Any, Any, Any], planned: Pool
+) -> None:
+    cluster(monkeypatch, *has)
+    assert plan_pool(*asked) == planned
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        ((2, 1, None), ValueError, "2 actors of 1 CPU and one to read the data are more than the 2 that the cluster has"),
+        ((2, None, 1), ValueError, "2 actors of 1 GPU are more than the 0"),
+        ((0, None, None), ValueError, "concurrency is 0: at least 1"),
+        (((3, 2), None, None), ValueError, "the least before the most"),
+        (("2", None, None), TypeError, "concurrency is '2'"),
+        (((1, 2, 3), None, None), TypeError, "a number of actors"),
+        ((1, -1, None), ValueError, "num_cpus is -1"),
+    ],
+)
+def test_what_would_wait_for_ever_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[Any, Any, Any], error: type[Exception], message: str
+) -> None:
+    cluster(monkeypatch, 1, 2)
+    with pytest.raises(error, match=message):
+        plan_pool(*asked)
