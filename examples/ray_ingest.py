@@ -20,7 +20,14 @@ PAGES = {
 }
 QUESTIONS = ["Why does the sky glow green?", "What makes dough grow?"]
 
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=100_000_000)
+ray.init(
+    address="local",
+    num_cpus=2,
+    include_dashboard=False,
+    log_to_driver=False,
+    logging_level="ERROR",
+    object_store_memory=100_000_000,
+)
 with tempfile.TemporaryDirectory() as folder:
     pq.write_table(pa.table({"id": list(PAGES), "text": list(PAGES.values())}), Path(folder) / "pages.parquet")
     pages = ray.data.read_parquet(folder)  # or "s3://...", a Hugging Face dataset, a list of files

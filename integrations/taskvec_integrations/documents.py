@@ -67,7 +67,9 @@ def name_of(given: object, position: int) -> str:
     if isinstance(given, Unreadable):
         return given.name
     candidate = given.id if isinstance(given, Document) else given[0] if isinstance(given, tuple) and given else None
-    return str(candidate) if isinstance(candidate, str | Integral) and candidate != "" else f"document {position} of the input"
+    if isinstance(candidate, str | Integral) and candidate != "":
+        return str(candidate).encode("utf-8", "backslashreplace").decode()
+    return f"document {position} of the input"
 
 
 def content_id(text: str) -> str:
@@ -86,6 +88,7 @@ def _as_document(given: object) -> Document:
         raise TypeError(f"it is of type {type(given).__name__}: a Document, a str or a pair (id, text) was expected")
     if not isinstance(given.id, str | Integral) or isinstance(given.id, bool) or given.id == "":
         raise TypeError(f"its id is {given.id!r}: a str that is not empty, or an int, was expected")
+    check_text(str(given.id), "its id")
     return given
 
 

@@ -54,17 +54,21 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
         Form("pinecone+http://HOST:PORT", rf"pinecone\+http://{HOST}", "http://{}".format),
     ),
 }
+PLAIN = re.compile(r"[\w.:/~+\[\]-]*", re.ASCII)
+SECRET = re.compile(r"key|token|secret|password|pcsk_|\w{32}", re.IGNORECASE)
+"""What may be shown of a URL that is wrong, and what may be a key in it."""
 KEYS = {"qdrant": "QDRANT_API_KEY", "milvus": "MILVUS_TOKEN", "pinecone": "PINECONE_API_KEY"}
 """The environment variables that keys are taken from."""
 
 
 def _refusal(url: str) -> str:
     """What is wrong with a URL, without repeating what may be a key."""
-    scheme, _, rest = url.rpartition("://")
+    scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
+    scheme = scheme if PLAIN.fullmatch(scheme) else ""
     kind = scheme.partition("+")[0]
     accepted = [form.shown for form in FORMS.get(kind, chain.from_iterable(FORMS.values()))]
     said = f"names no store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
-    if set("@?") & set(rest):
+    if not PLAIN.fullmatch(rest) or SECRET.search(url):
         keys = KEYS.get(kind) or ", ".join(KEYS.values())
         return f"{f'{scheme}://...'!r} {said}; a key is never part of it, it is read from {keys}"
     return f"{url!r} {said}"

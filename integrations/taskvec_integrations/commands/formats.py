@@ -93,7 +93,7 @@ def _csv(path: Path) -> Rows:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
         file.seek(0)
-        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first.count))
+        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first.count), strict=True)
         header = next(reader, [])
         while True:
             try:
@@ -173,7 +173,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
-        return plain(float(value))
+        return int(value) if value.is_finite() and value == value.to_integral_value() else plain(float(value))
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, UUID):

@@ -45,6 +45,8 @@ class Quantizer:
                 if ranges
                 else f"{precision} needs ranges, the same for documents and queries: add --ranges ranges.npy (made if need be)"
             )
+        if ranges is not None and ranges.suffix != ".npy":
+            raise ValueError(f"--ranges {ranges} has to end in .npy, which is its format")
         self._precision = precision
         self._file = ranges
         self._ranges = np.load(ranges) if ranges and ranges.exists() else None

@@ -37,6 +37,7 @@ def serve(
         typer.Option(
             help="Tokens of a batch (512 on a CPU, 16384 on a GPU): fewer answer sooner.",
             envvar="TASKVEC_MAX_BATCH_TOKENS",
+            min=1,
             rich_help_panel=MODEL,
         ),
     ] = None,
@@ -74,7 +75,7 @@ def serve(
     patience: Annotated[
         float | None, typer.Option(help="Seconds that a request waits for room there before 429 (4).", rich_help_panel=LIMITS)
     ] = None,
-    stop_seconds: Annotated[int, typer.Option(help="What is being served may take this long when the server stops.")] = 30,
+    stop_seconds: Annotated[int, typer.Option(min=0, help="What is being served may take this long when the server stops.")] = 30,
     log_format: Annotated[
         LogFormat, typer.Option(help="One line a request, without its texts.", envvar="TASKVEC_LOG_FORMAT")
     ] = LogFormat.TEXT,

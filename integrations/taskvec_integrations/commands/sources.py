@@ -7,6 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from taskvec.inputs import check_text
 from taskvec_integrations.commands import formats
 from taskvec_integrations.commands.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows, plain
 from taskvec_integrations.documents import Document, Unreadable, content_id
@@ -76,7 +77,7 @@ class Source:
         """Find and check everything that is named, before any work: ValueError, OSError with what is wrong."""
         if names and STDIN in names:
             return cls((), columns, None, _stdin=_checked_stdin(names, columns))
-        files = [file for name in names for file in find_files(name, columns.lines)]
+        files = [file for name in names for file in find_files(name, columns.lines, alone=len(names) == 1)]
         own = [file for file in files if file.id is None]
         empty = [file for file in own if not _check_start(file.rows(), file.name, columns)[0]]
         if len(empty) == len(files):
@@ -90,8 +91,10 @@ class Source:
         for rows, id in chain([(self._stdin, None)] if self._stdin else [], ((file.rows(), file.id) for file in self.files)):
             for row in rows:
                 if isinstance(row, Unreadable):
+                    next(numbers)  # which name places
                     yield row if id is None else Unreadable(id, row.reason)
                 elif id is not None:
+                    self._remember(id)
                     yield Document(id, row.values["text"])
                 else:
                     yield self.document(row, next(numbers))
@@ -105,12 +108,17 @@ class Source:
         id = values.pop(columns.id or ID, None)
         id = int(id) if isinstance(id, float) and id.is_integer() else id  # pandas makes floats of a column with a gap
         payload = {name: values[name] for name in columns.others(values) if values.get(name) is not None}
+        try:
+            check_text(str(id), "its id")
+            whole = check_text("\n".join(map(str, text)) if isinstance(text, list) else str(text), "its text")
+        except ValueError as error:
+            return Unreadable(row.where, str(error))
         if id in (None, ""):
             if not (text and isinstance(text, str | list)) or not str(text).strip():
                 return Unreadable(
                     row.where, "its text is empty or blank" if isinstance(text, str | list) else f"its text is {text!r}"
                 )
-            id = number if columns.numbers else content_id(text if isinstance(text, str) else "\n".join(map(str, text)))
+            id = number if columns.numbers else content_id(whole)
         else:
             self._remember(id)
         return Document(id, chunks=text, payload=payload) if isinstance(text, list) else Document(id, text, payload=payload)
@@ -124,12 +132,16 @@ class Source:
                 self.example = self.example or str(id)
 
 
-def find_files(name: str, lines: bool) -> list[File]:
-    """The files that a name means: itself, or the texts of a folder, hidden ones left out; OSError or ValueError for none."""
+def find_files(name: str, lines: bool, alone: bool = True) -> list[File]:
+    """The files that a name means: itself, or the texts of a folder, hidden ones left out; OSError or ValueError for none.
+
+    The id of a text is its path, in a folder from there; beside other names (not `alone`) from where the folder is, because two
+    folders may have files of one name.
+    """
     path = Path(name)
     if path.is_dir():
         if found := sorted(_walk(path)):
-            return [_file(f"{path / one}", path / one, one, lines) for one in found]
+            return [_file(f"{path / one}", path / one, one if alone else (path / one).as_posix(), lines) for one in found]
         raise ValueError(f"{name} has no .txt or .md files: name the files themselves, of {', '.join(FORMATS)}")
     try:
         path.open("rb").close()
@@ -141,12 +153,21 @@ def find_files(name: str, lines: bool) -> list[File]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    seen = set()
+    for parent, folders, files in os.walk(folder, onerror=_cannot_read, followlinks=True):
         folders[:] = [one for one in folders if not one.startswith(".")]
+        if (real := os.path.realpath(parent)) in seen:  # a link back
+            folders.clear()
+            continue
+        seen.add(real)
         for file in files:
             path = Path(parent, file)
             if not file.startswith(".") and FORMATS.get(path.suffix.lower()) is TEXT and path.is_file():
                 yield path.relative_to(folder).as_posix()
+
+
+def _cannot_read(error: OSError) -> None:
+    raise type(error)(f"{error.filename} cannot be read: {error.strerror}")
 
 
 def _file(name: str, path: Path, id: str, lines: bool) -> File:

@@ -1,5 +1,6 @@
 """Connecting to the Milvus that a URL names (store_url.py)."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
@@ -11,6 +12,9 @@ from taskvec_integrations.milvus.store import MilvusStore
 from taskvec_integrations.store import StoreOptions
 
 __all__ = ["connect", "make_store", "reason", "retry_after"]
+
+
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs the traces of errors that it raises as well
 
 
 def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClient, Callable[[], None]]:

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 import ray
 from ray.data import ActorPoolStrategy, Dataset
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.loading import LoadSettings
@@ -18,7 +18,7 @@ from taskvec_integrations.chunking import check_chunk_tokens
 from taskvec_integrations.commands.sources import Columns
 from taskvec_integrations.options import EmbedSettings, TaskChoice
 from taskvec_integrations.ray.embed import LoadOptions, check_dimensions
-from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome, Reader
+from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome, Reader, portable
 from taskvec_integrations.ray.pool import Concurrency, Pool, plan_pool
 from taskvec_integrations.ray.sources import open_dataset
 from taskvec_integrations.ray.tally import Tally
@@ -110,8 +110,11 @@ def outcomes(parts: Dataset, pool: Pool, opening: Opening, read: Reader, bars: b
         batch_format="pyarrow",
     )
     done.context.enable_progress_bars = bars
-    for row in done.iter_rows():
-        yield pickle.loads(row[OUTCOME])
+    try:
+        for row in done.iter_rows():
+            yield pickle.loads(row[OUTCOME])
+    except RayTaskError as error:  # its own text is a page of Ray's inside
+        raise portable(error.cause) from None
 
 
 @contextmanager

@@ -85,13 +85,15 @@ class IngestPart:
 
     def __call__(self, table: pa.Table) -> dict[str, list[bytes]]:
         """A row with the pickled outcome."""
-        return {OUTCOME: [pickle.dumps(self._outcome(list(self._read(table))))]}
+        return {OUTCOME: [pickle.dumps(self._outcome(table))]}
 
-    def _outcome(self, documents: list[Input]) -> Outcome:
+    def _outcome(self, table: pa.Table) -> Outcome:
+        outcome = Outcome(self._worker, error=self._error)
         if self._error:
-            return Outcome(self._worker, error=self._error)
-        outcome = Outcome(self._worker, ids=digests(documents))
+            return outcome
         try:
+            documents = list(self._read(table))
+            outcome.ids = digests(documents)
             with self._url.explaining():
                 self._store.ingest_part(documents, report=outcome.report)
         except Exception as error:

@@ -34,13 +34,17 @@ def plan_pool(concurrency: Concurrency, num_cpus: float | None, num_gpus: float 
     cpus, gpus = has.get("CPU", 0.0), has.get("GPU", 0.0)
     if num_gpus is None:
         num_gpus = 1.0 if gpus else 0.0
-    if least is None or most is None:
-        machines = sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in _nodes())
-        least = most = max(1, int(gpus // num_gpus) if num_gpus else machines)
+    nodes = [node["Resources"] for node in _nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if most is None:
+        most = max(1, int(gpus // num_gpus) if num_gpus else len(nodes))
+    least = most if least is None else least
     share = cpus / least
-    threads = max(1, int(num_cpus if num_cpus is not None else share))
+    largest = max((float(node["CPU"]) for node in nodes), default=share)
+    threads = max(1, int(num_cpus if num_cpus is not None else min(share, largest)))
     if num_cpus is None:
         num_cpus = 1.0 if num_gpus else _less_one(cpus, least)
+        while num_cpus > 1 and _places(nodes, num_cpus) < least:  # an actor is on one machine, however many there are
+            num_cpus -= 1
     for kind, each, all_of_them, spare in (("GPU", num_gpus, gpus, 0), ("CPU", num_cpus, cpus, 1)):
         if least * each > all_of_them - spare:
             reading = " and one to read the data" if spare else ""
@@ -48,7 +52,17 @@ def plan_pool(concurrency: Concurrency, num_cpus: float | None, num_gpus: float 
                 f"{least} actors of {each:g} {kind}{reading} are more than the {all_of_them:g} that the cluster has: use fewer, "
                 f"num_{kind.lower()}s below {max(all_of_them - spare, 1) / least:g}, or concurrency=(1, {most}) where it grows"
             )
+    if num_cpus and _places(nodes, num_cpus) < least:
+        sizes = ", ".join(f"{node['CPU']:g}" for node in nodes)
+        raise ValueError(
+            f"{least} actors of {num_cpus:g} CPUs find no place on machines of {sizes}: use a smaller num_cpus, or fewer actors"
+        )
     return Pool(least, most, num_cpus, num_gpus, threads)
+
+
+def _places(nodes: list[dict[str, Any]], each: float) -> int:
+    """Actors of so many CPUs that the machines hold."""
+    return sum(int(node["CPU"] / each) for node in nodes)
 
 
 def _nodes() -> list[dict[str, Any]]:

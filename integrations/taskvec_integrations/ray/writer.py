@@ -50,6 +50,7 @@ class Writer:
         try:
             with url.explaining():
                 self._store = url.open(collection)
+                self._store.engine.find()  # which loads it: a writer that comes back is asked to write at once
         except Exception as error:  # raised here it would reach the caller as one long text
             self._error = error
 
@@ -62,6 +63,8 @@ class Writer:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """What a method of the engine returns, or a WriterError."""
+        if self._error:
+            raise self._error
         engine = self._store.engine
         try:
             return getattr(engine, method)(*arguments)
@@ -71,7 +74,8 @@ class Writer:
 
     def close(self) -> None:
         """Close the database, so that another process can open it."""
-        self._store.close()
+        if not self._error:
+            self._store.close()
 
 
 def start_writer(url: StoreURL, collection: str) -> ActorHandle[Writer]:

@@ -16,7 +16,7 @@ from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.server import answers
 from taskvec_integrations.server.bodies import EmbedBody, EmbeddingsBody, InvocationBody, PineconeBody, TeiBody
-from taskvec_integrations.server.calls import BARE, Call
+from taskvec_integrations.server.calls import BARE, Call, parse_task
 from taskvec_integrations.server.documentation import DESCRIPTION, EmbeddingList, Problem
 from taskvec_integrations.server.errors import HANDLERS
 from taskvec_integrations.server.gate import Gate
@@ -51,7 +51,7 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
             yield
         finally:
             app.state.service = None
-            await in_thread(service.scheduler.close, CLOSING_SECONDS)
+            await in_thread(service.close, CLOSING_SECONDS)
             lazy.close()
 
     app = FastAPI(
@@ -82,14 +82,15 @@ CLOSING_SECONDS = 30.0
 def _start(encoder: LazyEncoder, settings: ServerSettings, metrics: Metrics) -> Service:
     loaded = encoder.get()
     service = Service(loaded, settings, metrics)
-    service.warm(tuple(task for task in (QUERY_TASK, DOCUMENT_TASK) if task in loaded.tasks))
+    tasks = dict.fromkeys((QUERY_TASK, DOCUMENT_TASK, parse_task(settings.default_task)))
+    service.warm(task for task in tasks if task is None or task in loaded.tasks)
     return service
 
 
 def _service(request: Request) -> Service:
     """What serves; OverloadedError before the model is loaded, and when the server stops."""
     service: Service | None = request.app.state.service
-    if service is None:
+    if service is None or not service.scheduler.alive:
         raise OverloadedError("the model is not loaded yet, or the server is shutting down", 2, 503)
     return service
 

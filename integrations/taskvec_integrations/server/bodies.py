@@ -18,6 +18,8 @@ TOKEN_IDS = (
     "(check_embedding_ctx_length=False in LangChain's OpenAIEmbeddings)"
 )
 
+MOST = 2**16
+"""Texts that are looked at one by one; max_inputs, which is less, is held to later."""
 WIDTH_PROBE = [""]
 """How pymilvus.model asks for a model's width: the one request in which an empty text is meant."""
 
@@ -27,6 +29,8 @@ def read_texts(given: object) -> list[str]:
     items = given if isinstance(given, list) else [given]
     if not items:
         raise ValueError("it is empty: send at least one text")
+    if len(items) > MOST:
+        raise ValueError(f"it has {len(items)} texts: send them in parts")
     if items == given == WIDTH_PROBE:
         return [""]
     return [_text(item, f"item {place}" if isinstance(given, list) else "it") for place, item in enumerate(items)]
@@ -62,21 +66,21 @@ def _whole(given: object) -> object:
 
 
 Dimensions = Annotated[
-    Annotated[int, Field(ge=1)] | None,
+    Annotated[int, Field(ge=1, le=2**31)] | None,
     BeforeValidator(_whole),  # JSON has one kind of number, and some clients write 8.0
     Field(description="1 to the model's width; all of it by default"),
 ]
-TaskName = Annotated[str | None, Field(json_schema_extra={"enum": [*map(str, Task), BARE, None]})]
+TaskName = Annotated[str | None, Field(max_length=64, json_schema_extra={"enum": [*map(str, Task), BARE, None]})]
 
 
 def _formats(given: object) -> object:
     return [given] if isinstance(given, str) else given
 
 
-Name = Annotated[str, Field(examples=["jina-embeddings-v3", "jina-embeddings-v3:query"])]
+Name = Annotated[str, Field(max_length=256, examples=["jina-embeddings-v3", "jina-embeddings-v3:query"])]
 Format = Literal["float", "base64", "binary", "ubinary"]
 Formats = Annotated[
-    Annotated[list[Format], Field(min_length=1)] | None,
+    Annotated[list[Format], Field(min_length=1, max_length=len(FORMATS))] | None,
     BeforeValidator(_formats),
     WithJsonSchema(
         {
@@ -92,6 +96,14 @@ Formats = Annotated[
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, given: Any) -> Any:
+        """One error for all unknown fields: a body may have a million of them."""
+        if isinstance(given, Mapping) and (unknown := next((name for name in given if name not in cls.model_fields), None)):
+            raise ValueError(f"there is no field {unknown[:60]!r}: look for its spelling at /docs")
+        return given
 
 
 class EmbeddingsBody(_Body):
@@ -139,7 +151,7 @@ class TeiBody(_Body):
     """POST / and /embed as Text Embeddings Inference has them; task and late_chunking are ours."""
 
     inputs: Texts
-    prompt_name: Annotated[str | None, Field(json_schema_extra={"enum": [*SUFFIXES, None]})] = None
+    prompt_name: Annotated[str | None, Field(max_length=64, json_schema_extra={"enum": [*SUFFIXES, None]})] = None
     task: TaskName = None
     dimensions: Dimensions = None
     late_chunking: bool = False

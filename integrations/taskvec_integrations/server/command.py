@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,9 +77,7 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
     """Load the model and serve until SIGTERM or Ctrl-C; requests that came before are answered."""
     if how.log_level not in LEVELS:
         raise ValueError(f"log level {how.log_level!r}: use {', '.join(LEVELS)}")
-    for path in (how.ssl_certfile, how.ssl_keyfile):
-        if path is not None:
-            path.open("rb").close()  # its error names the file, ssl's does not
+    _check_tls(how.ssl_certfile, how.ssl_keyfile)
     set_up(how.log_format, how.log_level)
     with bound:
         device = model.device[0] if model.device and len(model.device) == 1 else model.device
@@ -90,6 +89,7 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                http="h11",  # the other parser bounds no headers
                 timeout_graceful_shutdown=how.stop_seconds,
                 ssl_certfile=how.ssl_certfile,
                 ssl_keyfile=how.ssl_keyfile,
@@ -97,6 +97,19 @@ def run(bound: socket.socket, model: Model, settings: ServerSettings, how: Runni
             keys = "with a key" if settings.api_keys else "without a key"
             log.info("%s on %s (%s), %s", encoder.model_id, encoder.device, encoder.dtype, keys)
             _Server(config).run(sockets=[bound])
+
+
+def _check_tls(certfile: Path | None, keyfile: Path | None) -> None:
+    if certfile is None:
+        if keyfile is not None:
+            raise ValueError("--ssl-keyfile needs --ssl-certfile, too")
+        return
+    for path in filter(None, (certfile, keyfile)):
+        path.open("rb").close()  # its error names the file, ssl's does not
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        raise ValueError(f"{certfile} and {keyfile or 'it'} are no certificate with its key: {error}") from None
 
 
 def _batch_tokens(devices: list[str] | None) -> int | None:

@@ -23,8 +23,8 @@ KINDS = {
     503: "unavailable_error",
 }
 """OpenAI's types of errors; anything else is invalid_request_error."""
-SHOWN = 3
-"""Wrong fields that the sentence names; `errors` has all."""
+SHOWN, LISTED = 3, 20
+"""Wrong fields that the sentence names, and that `errors` has at most."""
 
 
 def refuse(status: int, message: str, headers: Mapping[str, str] | None = None, errors: Sequence[Any] = ()) -> Response:
@@ -39,7 +39,7 @@ def refuse(status: int, message: str, headers: Mapping[str, str] | None = None, 
 async def on_validation(request: Request, error: Exception) -> Response:
     """422 for a body that is not what the dialect asks for."""
     assert isinstance(error, RequestValidationError)
-    found = [{"loc": [*map(str, e["loc"])], "msg": _message(e), "type": e["type"]} for e in error.errors()]
+    found = [{"loc": [*map(str, e["loc"])], "msg": _message(e), "type": e["type"]} for e in error.errors()[:LISTED]]
     parts = [f"{_field(e['loc'])}: {e['msg']}" for e in found[:SHOWN]]
     kind = request.headers.get("content-type", "").partition(";")[0]
     if kind != "application/json" and not kind.endswith("+json"):
@@ -96,7 +96,6 @@ def _field(loc: Sequence[str]) -> str:
 
 MESSAGES = {
     "missing": "it is missing",
-    "extra_forbidden": "there is no such field: look for its spelling at /docs",
     "json_invalid": "the body is no JSON",
 }
 
@@ -105,5 +104,5 @@ def _message(error: Mapping[str, Any]) -> str:
     """What is wrong, with the value where it is a short one."""
     text = MESSAGES.get(error["type"], error["msg"].removeprefix("Value error, "))
     given = error.get("input")
-    short = isinstance(given, bool | int | float) or (isinstance(given, str) and len(given) <= 40)
+    short = isinstance(given, bool | int | float | str) and len(repr(given)) <= 40
     return f"it is {given!r}: {text}" if short and error["type"] not in (*MESSAGES, "value_error") else text

@@ -30,6 +30,7 @@ OPEN = {"/health", "/live", "/ready", "/ping", "/favicon.ico", *pages.OPEN}
 """What may be asked for without a key: health, and pages that hold no data."""
 WITH_BODY = ("POST", "PUT", "PATCH")
 REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
+PIECE = 2**16
 CLIENT_LEFT = 499
 """How logs and metrics call a request whose client went away, after nginx."""
 
@@ -72,20 +73,17 @@ class Gate:
         given = headers.get("x-request-id", "")
         exchange = Exchange(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
         scope.setdefault("state", {})["exchange"] = exchange
-        self._held += 1
-        self._metrics.held(self._held)
         try:
-            await self._pass(scope, headers, receive, _sending(send, exchange), exchange)
+            await self._pass(scope, headers, receive, _sending(send, exchange, self._settings.send_seconds), exchange)
         finally:
-            self._held -= 1
-            self._metrics.held(self._held)
             self._say(scope, exchange)
 
     async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send, exchange: Exchange) -> None:
         body = _Body(self, receive)
         try:
-            self._check(scope, headers)
+            self._check_key(scope, headers)
             if scope["method"] in WITH_BODY:
+                body.enter()
                 await body.read(headers.get("content-length"))
             await _unless_client_leaves(self._app, scope, body, send)
         except _RefusedError as refused:
@@ -103,9 +101,9 @@ class Gate:
             if exchange.status == CLIENT_LEFT:
                 await failed()(scope, receive, send)
         finally:
-            self._bytes -= body.size
+            body.leave()
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check_key(self, scope: Scope, headers: Headers) -> None:
         if scope["method"] in ("GET", "HEAD") and scope["path"] in OPEN:
             return
         if self._settings.api_keys:
@@ -116,14 +114,18 @@ class Gate:
                 raise _RefusedError(
                     refuse(401, f"{what}: send Authorization: Bearer KEY, or Api-Key: KEY", {"WWW-Authenticate": "Bearer"})
                 )
-        if scope["method"] in WITH_BODY and self._held > self._settings.max_requests:
-            raise _RefusedError(
-                refuse(
-                    503,
-                    f"{self._settings.max_requests} requests are held, as many as may: try again",
-                    {"Retry-After": "1"},
-                )
-            )
+
+    def hold(self, requests: int, size: int) -> None:
+        """Count requests and bytes that are held, or with negative numbers no longer are."""
+        self._held += requests
+        self._bytes += size
+        self._metrics.held(self._held)
+
+    def check_room(self) -> None:
+        """Refuse one request more than may be held."""
+        if self._held >= self._settings.max_requests:
+            sentence = f"{self._settings.max_requests} requests are held, as many as may: try again"
+            raise _RefusedError(refuse(503, sentence, {"Retry-After": "1"}))
 
     def reserve(self, size: int, so_far: int) -> None:
         """Count bytes of a body in; refuses what is too large for one, or for all that are held together."""
@@ -133,7 +135,7 @@ class Gate:
             )
         if self._bytes + size > self._settings.max_bodies_mib * MIB:
             raise _RefusedError(refuse(503, "the bodies being served are as large as they may: try again", {"Retry-After": "1"}))
-        self._bytes += size
+        self.hold(0, size)
 
     @property
     def body_seconds(self) -> float:
@@ -170,8 +172,19 @@ class _Body:
         self._receive = receive
         self._content = b""
         self._handed = False
+        self._entered = False
         self.size = 0
         """Bytes that were counted in."""
+
+    def enter(self) -> None:
+        """Count the request in."""
+        self._gate.check_room()
+        self._gate.hold(1, 0)
+        self._entered = True
+
+    def leave(self) -> None:
+        """Count out what was counted in."""
+        self._gate.hold(-int(self._entered), -self.size)
 
     async def read(self, declared: str | None) -> None:
         """Read it, within the limits; a declared length is counted before the first byte has come."""
@@ -230,11 +243,25 @@ async def _unless_client_leaves(app: App, scope: Scope, body: _Body, send: Send)
         await asyncio.wait((work, gone))
 
 
-def _sending(send: Send, exchange: Exchange) -> Send:
+def _sending(send: Send, exchange: Exchange, seconds: float) -> Send:
+    """Sends in pieces, each of which the client has to take within `seconds`: an answer that nobody reads is not kept."""
+
+    async def piece(message: Message) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await send(message)
+        except TimeoutError:
+            raise _ClientLeftError from None
+
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             MutableHeaders(scope=message)["X-Request-ID"] = exchange.id
-        await send(message)
+        body = message.get("body", b"")
+        for start in range(0, len(body) - PIECE, PIECE):
+            await piece({"type": message["type"], "body": body[start : start + PIECE], "more_body": True})
+        if len(body) > PIECE:
+            message = {**message, "body": body[(len(body) - 1) // PIECE * PIECE :]}
+        await piece(message)
 
     return wrapped

@@ -1,6 +1,7 @@
 """A request that waits: its lane, what of it did not start yet, and its vectors as they are added up."""
 
 import asyncio
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -18,15 +19,15 @@ SHORT = 8
 
 
 class Lane(Enum):
-    """Where a request waits: its share of the encoder, and how much of the queue may be full when it still gets in."""
+    """Where a request waits: its weight, by which the encoder is shared, and its share of the tokens that may wait."""
 
-    QUERY = (8, 1.5)
-    SHORT = (4, 1.25)
-    LONG = (1, 1.0)
+    QUERY = (8, 0.25)
+    SHORT = (4, 0.25)
+    LONG = (1, 0.5)
 
-    def __init__(self, weight: int, room: float) -> None:
+    def __init__(self, weight: int, share: float) -> None:
         self.weight = weight
-        self.room = room
+        self.share = share
 
     @classmethod
     def of(cls, prepared: Prepared, max_batch_tokens: int) -> "Lane":
@@ -50,6 +51,7 @@ class Job:
     left: int = field(init=False)
     sums: Vectors = field(init=False)
     started: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, width: int) -> None:
         """Get ready to be added up; long sequences first, so that those of a batch are alike."""
@@ -64,10 +66,11 @@ class Job:
 
     def add(self, sequence: TokenSequence, pooled: Vectors) -> bool:
         """Add the pools of a sequence that ran; whether it was the last."""
-        for pool, vector in zip(sequence.pools, pooled, strict=True):
-            self.sums[pool.row] += vector * np.float32(pool.weight)
-        self.left -= 1
-        return self.left == 0
+        with self.lock:  # windows of one chunk may run on two devices
+            for pool, vector in zip(sequence.pools, pooled, strict=True):
+                self.sums[pool.row] += vector * np.float32(pool.weight)
+            self.left -= 1
+            return self.left == 0
 
     def settle(self, result: Vectors | BaseException) -> None:
         """Hand the outcome to the coroutine that waits, if it still does."""

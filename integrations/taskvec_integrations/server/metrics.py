@@ -33,6 +33,8 @@ class Metrics:
             "taskvec_batch_fill", "Tokens of a batch as a share of what it may have.", ("task",),
             buckets=FILL, registry=self.registry,
         )  # fmt: skip
+        self._waiting = Gauge("taskvec_waiting_tokens", "Tokens in the queue.", registry=self.registry)
+        self._memory = Gauge("taskvec_device_memory_bytes", "Memory of tensors.", ("device",), registry=self.registry)
         self._held = Gauge("taskvec_requests_held", "Requests that are not answered yet.", registry=self.registry)
 
     def request(self, route: str, task: str, status: int, seconds: float, texts: int) -> None:
@@ -55,9 +57,7 @@ class Metrics:
 
     def watch(self, waiting_tokens: Callable[[], float], devices: list[torch.device]) -> None:
         """Show the queue and the memory of accelerators, asked for when somebody looks."""
-        queue = Gauge("taskvec_waiting_tokens", "Tokens in the queue.", registry=self.registry)
-        queue.set_function(waiting_tokens)
-        memory = Gauge("taskvec_device_memory_bytes", "Memory that tensors take.", ("device",), registry=self.registry)
+        self._waiting.set_function(waiting_tokens)
         for device in devices:
             if device.type == "cuda":
-                memory.labels(str(device)).set_function(partial(torch.cuda.memory_allocated, device))
+                self._memory.labels(str(device)).set_function(partial(torch.cuda.memory_allocated, device))

@@ -87,7 +87,7 @@ class Scheduler:
         self._jobs: dict[Lane, defaultdict[Task | None, list[Job]]] = {lane: defaultdict(list) for lane in Lane}
         self._used = dict.fromkeys(Lane, 0.0)  # tokens a lane has run, over its weight
         self._clock = 0.0  # what the lane had used that ran last
-        self._waiting = 0
+        self._waiting = dict.fromkeys(Lane, 0)
         self._work = threading.Condition()
         self._line: list[Place] = []
         self._closed = False
@@ -102,7 +102,12 @@ class Scheduler:
     @property
     def waiting_tokens(self) -> int:
         """Tokens in the queue that did not start yet."""
-        return self._waiting
+        return sum(self._waiting.values())
+
+    @property
+    def alive(self) -> bool:
+        """Whether every device's thread is at work."""
+        return all(thread.is_alive() for thread in self._threads)
 
     async def __call__(self, prepared: Prepared) -> Vectors:
         """The vectors of a request. Cancelling takes it out of the queue. OverloadedError where it would wait too long."""
@@ -119,7 +124,7 @@ class Scheduler:
             if not any(self._jobs[lane].values()):  # who had nothing to run has saved nothing up
                 self._used[lane] = max(self._used[lane], self._clock)
             insort(self._jobs[lane][prepared.settings.task], job, key=lambda job: job.due)
-            self._work.notify()
+            self._work.notify_all()
         try:
             return await job.future
         finally:
@@ -129,9 +134,9 @@ class Scheduler:
         """Count tokens into the queue, at once or as soon as they fit, in the order of arrival among those that fit."""
         with self._work:
             if self._closed:
-                raise OverloadedError("the server is shutting down: ask another one, or again later", 5, 503)
-            if self._fits(tokens, lane):
-                self._waiting += tokens
+                raise _closing()
+            if self._fits(tokens, lane) and not any(place.lane is lane for place in self._line):
+                self._waiting[lane] += tokens
                 return
             place = Place(tokens, lane, asyncio.get_running_loop())
             self._line.append(place)
@@ -144,26 +149,37 @@ class Scheduler:
                 elif isinstance(error, TimeoutError):  # let in at the last moment
                     return
                 else:
-                    self._waiting -= tokens
+                    self._waiting[lane] -= tokens
+                    self._let_in()
+                    self._work.notify_all()
             if isinstance(error, TimeoutError):
-                raise self._overloaded(tokens) from None
+                raise self._overloaded(tokens, lane) from None
             raise
+        with self._work:
+            if place in self._line:  # woken by `close`
+                self._line.remove(place)
+                raise _closing()
 
     def _let_in(self) -> None:
-        """Those that wait for room and fit now; the lock is held."""
+        """Those that wait for room and fit now, each lane in order; the lock is held."""
+        full = set[Lane]()
         for place in [*self._line]:
-            if self._fits(place.tokens, place.lane):
-                self._line.remove(place)
-                self._waiting += place.tokens
-                place.loop.call_soon_threadsafe(place.entered.set)
+            if place.lane in full or not self._fits(place.tokens, place.lane):
+                full.add(place.lane)
+                continue
+            self._line.remove(place)
+            self._waiting[place.lane] += place.tokens
+            place.loop.call_soon_threadsafe(place.entered.set)
 
     def _fits(self, tokens: int, lane: Lane) -> bool:
-        return not self._waiting or self._waiting + tokens <= self._max_waiting * lane.room
+        """Whether a lane has room; what is larger than all of it gets in when nothing waits there, and keeps no other out."""
+        return not self._waiting[lane] or self._waiting[lane] + tokens <= self._max_waiting * lane.share
 
-    def _overloaded(self, tokens: int) -> OverloadedError:
-        seconds = self._waiting * self._seconds_per_token / len(self._threads)
+    def _overloaded(self, tokens: int, lane: Lane) -> OverloadedError:
+        seconds = self.waiting_tokens * self._seconds_per_token / len(self._threads)
+        limit = round(self._max_waiting * lane.share)
         return OverloadedError(
-            f"{self._waiting} tokens wait already, {self._max_waiting} may, and these are {tokens} more: try again "
+            f"{self._waiting[lane]} tokens wait already, {limit} may, and these are {tokens} more: try again "
             f"in about {max(1, round(seconds))} s",
             max(1, min(60, round(seconds))),
         )
@@ -172,14 +188,21 @@ class Scheduler:
         """Forget what of a request did not start, because it is done or because nobody waits for it any more."""
         with self._work:
             if job.waiting:
-                self._waiting -= job.tokens
+                self._waiting[job.lane] -= job.tokens
                 job.waiting.clear()
                 self._jobs[job.lane][job.prepared.settings.task].remove(job)
                 self._let_in()
+                self._work.notify_all()
 
     def _serve(self, device: int) -> None:
         while taken := self._take():
-            self._run(*taken, device)
+            task, parts = taken
+            try:
+                self._run(task, parts, device)
+            except Exception as error:  # of ours: the thread goes on
+                log.exception("a batch could not be handed back")
+                for job in dict.fromkeys(job for job, _ in parts):
+                    job.settle(error)
 
     def _run(self, task: Task | None, parts: list[tuple[Job, TokenSequence]], device: int) -> None:
         start = time.monotonic()
@@ -202,9 +225,9 @@ class Scheduler:
         """The next batch: of the lane that has used least, its first request, filled up with its likes; None at the end."""
         with self._work:
             while not (lanes := [lane for lane in Lane if any(self._jobs[lane].values())]):
-                if self._closed:
+                if self._closed and not any(self._waiting.values()):  # what was let in may not be here yet
                     return None
-                self._work.wait()
+                self._work.wait(1.0)
             lane = min(lanes, key=self._used.__getitem__)
             waiting = [jobs for jobs in self._jobs[lane].values() if jobs]
             jobs, room = min(waiting, key=lambda jobs: jobs[0].due), Room(self._encoder.max_batch_tokens)
@@ -215,7 +238,7 @@ class Scheduler:
                 parts.append((job, job.waiting.popleft()))
                 if not job.waiting:
                     jobs.pop(0)
-            self._waiting -= room.tokens
+            self._waiting[lane] -= room.tokens
             self._clock = self._used[lane]
             self._used[lane] += room.tokens / lane.weight
             self._let_in()
@@ -232,7 +255,8 @@ class Scheduler:
     def _count(self, task: Task | None, batch: Batch, parts: list[tuple[Job, TokenSequence]], start: float) -> None:
         tokens = sum(batch.lengths)
         seconds = (time.monotonic() - start) / tokens
-        self._seconds_per_token += SMOOTHING * (seconds - self._seconds_per_token)
+        weight = SMOOTHING * min(1.0, tokens / self._encoder.max_batch_tokens)  # small batches say little of full ones
+        self._seconds_per_token += weight * (seconds - self._seconds_per_token)
         waits = []
         for job in dict.fromkeys(job for job, _ in parts):
             if not job.started:
@@ -245,5 +269,12 @@ class Scheduler:
         with self._work:
             self._closed = True
             self._work.notify_all()
+            for place in self._line:
+                place.loop.call_soon_threadsafe(place.entered.set)  # to be told
+        deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def _closing() -> OverloadedError:
+    return OverloadedError("the server is shutting down: ask another one, or again later", 5, 503)

@@ -1,6 +1,9 @@
 """From a call to its vectors: task, tokens, queue. Knows the encoder and the scheduler, nothing of HTTP."""
 
 import asyncio
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from taskvec import Encoder, Task
@@ -14,6 +17,10 @@ from taskvec_integrations.server.settings import ServerSettings
 
 INLINE = 4000
 """Characters that are tokenised in the event loop's own thread: less than a millisecond."""
+TOKENISERS = 2
+"""Threads that tokenise what is longer; calls whose client left before one was free are dropped."""
+CHARACTERS_PER_TOKEN = 64
+"""More characters for each token of the context than this are not looked at: text has 4 or 5, and tokenising takes memory."""
 BATCHES_WAITING, TOKENS_WAITING = 64, 2**17
 """What may wait by default: so many full batches, so many tokens at least."""
 
@@ -34,15 +41,22 @@ class Service:
         self.served = settings.names(encoder.model_id)
         self.limit = settings.max_waiting_tokens or max(TOKENS_WAITING, BATCHES_WAITING * encoder.max_batch_tokens)
         self._max_inputs = settings.max_inputs
+        self._tokenising = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="taskvec-tokeniser")
         self._choose = TaskChooser(self.served, settings.default_task, settings.recognise_instructions)
         self.scheduler = Scheduler(encoder, self.limit, settings.patience, metrics.batch)
         metrics.watch(lambda: self.scheduler.waiting_tokens, encoder.devices)
 
-    def warm(self, tasks: tuple[Task, ...]) -> None:
-        """Run a text of each task, so that no request pays for merging weights."""
+    def warm(self, tasks: Iterable[Task | None]) -> None:
+        """Run a text of each task on each device, so that no request pays for merging weights."""
         for task in tasks:
             prepared = self.encoder.prepare(["warm"], task=task)
-            self.encoder.run(Batch(prepared.sequences), task)
+            for device in range(len(self.encoder.devices)):
+                self.encoder.run(Batch(prepared.sequences), task, device=device)
+
+    def close(self, seconds: float) -> None:
+        """Take nothing new and run what waits, for so long at most."""
+        self.scheduler.close(seconds)
+        self._tokenising.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, call: Call, prefix: Task | None = None) -> Embedded:
         """The vectors of a call; ValueError for what cannot be served, OverloadedError where too much waits."""
@@ -52,10 +66,20 @@ class Service:
         if sum(map(len, texts)) < INLINE:
             prepared = self._prepare(call, task, texts)
         else:
-            prepared = await asyncio.to_thread(self._prepare, call, task, texts)
-        return Embedded(await self.scheduler(prepared), task, prepared.usage.tokens)
+            work = partial(self._prepare, call, task, texts)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._tokenising, work)
+        try:
+            return Embedded(await self.scheduler(prepared), task, prepared.usage.tokens)
+        except (TypeError, ValueError) as error:  # which is no mistake of the client's any more
+            raise RuntimeError("encoding failed") from error
 
     def _prepare(self, call: Call, task: Task | None, texts: list[str]) -> Prepared:
+        longest = CHARACTERS_PER_TOKEN * self.encoder.max_tokens
+        if call.truncate:
+            texts = [text[:longest] for text in texts]
+        for place, text in enumerate(texts if not call.windows else ()):
+            if len(text) > longest:
+                raise ValueError(f"text {place} has {len(text)} characters, the limit is {longest}: split it, or truncate it")
         prepared = self.encoder.prepare(
             texts,
             late_chunking=call.late_chunking,

@@ -23,10 +23,10 @@ class ServerSettings(BaseSettings):
     leaves it open. recognise_instructions: texts that all begin with a task's exact instruction have that task, and lose it.
     max_inputs: texts of a request. max_body_mib, max_bodies_mib: size of a body, and of all bodies held at a time.
     max_requests: held at a time. max_waiting_tokens: of the queue, beyond which requests wait `patience` seconds for room and are
-    then refused with 429. body_seconds: within which a body must have come. log_format: "text" or "json".
+    then refused with 429. body_seconds: within which a body must have come; send_seconds: within which a client must read on.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TASKVEC_", extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="TASKVEC_", env_ignore_empty=True, extra="forbid", hide_input_in_errors=True)
 
     served_model_names: Annotated[tuple[str, ...], NoDecode] = ()
     default_task: str = "text-matching"
@@ -40,11 +40,17 @@ class ServerSettings(BaseSettings):
     max_waiting_tokens: int = Field(default=0, ge=0, description="0: 64 full batches, 131072 at least")
     patience: float = Field(default=4.0, ge=0, description="less than the 5 s after which httpx, and so Haystack, gives up")
     body_seconds: float = Field(default=30.0, gt=0)
+    send_seconds: float = Field(default=30.0, gt=0)
 
     @field_validator("served_model_names", "api_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not parts:
+            raise ValueError("it is set and holds nothing: take it out, or separate values by commas")
+        return parts
 
     @field_validator("default_task")
     @classmethod
@@ -55,12 +61,14 @@ class ServerSettings(BaseSettings):
     @model_validator(mode="after")
     def _read_keys(self) -> Self:
         if self.api_key_file is not None:
-            lines = self.api_key_file.read_text(encoding="utf-8").splitlines()
-            keys = tuple(SecretStr(line.strip()) for line in lines if line.strip() and not line.startswith("#"))
+            lines = map(str.strip, self.api_key_file.read_text(encoding="utf-8-sig").splitlines())
+            keys = tuple(SecretStr(line) for line in lines if line and not line.startswith("#"))
             if not keys:
                 raise ValueError(f"{self.api_key_file} holds no key: write one on each line")
             self.api_keys = (*self.api_keys, *keys)
             self.api_key_file = None
+        if any(not key.get_secret_value().strip() for key in self.api_keys):
+            raise ValueError("one of the keys is empty, and would open the server to everybody: take it out")
         return self
 
     def names(self, model_id: str) -> tuple[str, ...]:

@@ -226,3 +226,51 @@ def test_a_large_parquet_is_read_in_pieces(tmp_path: Path) -> None:
     for _ in Source.open([str(tmp_path / "d.parquet")], Columns()):
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 10_000_000  # of 20 MB
+
+
+def test_files_of_one_name_in_two_folders_are_two_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "readme.md").write_text(f"the text of {folder}")
+    assert [document.id for document in read("a", "b")] == ["a/readme.md", "b/readme.md"]
+    assert [document.id for document in read("a")] == ["readme.md"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (tmp_path / "notes" / "sub").mkdir(parents=True)
+    real.mkdir()
+    (real / "one.txt").write_text("one")
+    (tmp_path / "notes" / "link").symlink_to(real)
+    (tmp_path / "notes" / "sub" / "back").symlink_to(tmp_path / "notes")
+    (tmp_path / "notes" / "two.txt").write_text("two")
+    assert [document.id for document in read(tmp_path / "notes")] == ["link/one.txt", "two.txt"]
+
+
+@pytest.mark.parametrize(
+    "row", ['{"text": "broken \\ud83d"}', '{"id": "a\\ud83d", "text": "fine"}', '{"text": ["x", "\\ud83d"]}']
+)
+def test_what_is_no_text_costs_itself_only(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"text": "first"}}\n{row}\n{{"text": "third"}}\n')
+    first, bad, third = read(path)
+    assert (first.text, third.text) == ("first", "third")
+    assert isinstance(bad, Unreadable)
+    assert bad.name.endswith("line 2")
+    assert "lone surrogate" in bad.reason
+
+
+def test_a_quote_that_is_not_closed_swallows_nothing_silently(tmp_path: Path) -> None:
+    path = tmp_path / "open.csv"
+    path.write_text('id,text\n1,hello\n2,"world is open\n3,third\n')
+    *_, last = read(path)
+    assert isinstance(last, Unreadable)
+    assert "it is no CSV" in last.reason
+
+
+def test_large_ids_of_parquet_stay_apart(tmp_path: Path) -> None:
+    ids = [Decimal(12345678901234567890 + n) for n in range(3)]
+    table = pa.table({"id": pa.array(ids, pa.decimal128(20, 0)), "text": ["a", "b", "c"]})
+    pq.write_table(table, tmp_path / "ids.parquet")
+    assert [document.id for document in read(tmp_path / "ids.parquet")] == [int(id) for id in ids]

@@ -15,7 +15,7 @@ from qdrant_support import COLLECTION, QUESTION, WIDTH, assert_equal, document, 
 from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, resolve
 
-PAUSE = 0.2  # seconds that encoding is made to take
+PAUSE = 0.6  # seconds that encoding is made to take
 
 Client = AsyncTaskvecQdrantClient
 

@@ -24,7 +24,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, machines: int, cpus: float, gpus: f
         ((1, 8), (3, 2, None), Pool(3, 3, 2, 0, 2)),
         ((4, 64, 8), (None, None, None), Pool(8, 8, 1, 1, 8)),
         ((4, 64, 8), (None, None, 0.5), Pool(16, 16, 1, 0.5, 4)),
-        ((4, 64, 8), ((2, 99), None, None), Pool(2, 99, 1, 1, 32)),
+        ((4, 64, 8), ((2, 99), None, None), Pool(2, 99, 1, 1, 16)),
         ((4, 64, 8), (2, 4, 0), Pool(2, 2, 4, 0, 4)),
     ],
 )
@@ -33,6 +33,29 @@ def test_what_was_not_asked_for_follows_the_cluster(
 ) -> None:
     cluster(monkeypatch, *has)
     assert plan_pool(*asked) == planned
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asked", "planned"),
+    [
+        ((2, 2), (1, None, None), Pool(1, 1, 2, 0, 2)),
+        ((2, 2), ((1, 4), None, None), Pool(1, 4, 2, 0, 2)),
+        ((16, 4), (None, None, None), Pool(2, 2, 8, 0, 10)),
+        ((16, 4), ((None, 5), None, None), Pool(5, 5, 3, 0, 4)),
+    ],
+)
+def test_an_actor_is_on_one_machine(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], asked: tuple[Any, Any, Any], planned: Pool
+) -> None:
+    monkeypatch.setattr(pool.ray, "cluster_resources", lambda: {"CPU": float(sum(sizes))})
+    monkeypatch.setattr(pool.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(size)}} for size in sizes])
+    assert plan_pool(*asked) == planned
+
+
+def test_an_actor_that_fits_no_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster(monkeypatch, 2, 32)
+    with pytest.raises(ValueError, match="1 actors of 17 CPUs find no place on machines of 16, 16: use a smaller num_cpus"):
+        plan_pool(1, 17, None)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ Make = Callable[..., "asyncio.Task[Vectors]"]
 
 @asynccontextmanager
 async def scheduling(
-    encoder: HeldEncoder, max_waiting: int = 1000, patience: float = 5.0, **options: object
+    encoder: HeldEncoder, max_waiting: int = 10_000, patience: float = 5.0, **options: object
 ) -> AsyncIterator[Scheduler]:
     scheduler = Scheduler(encoder, max_waiting, patience, **options)  # type: ignore[arg-type]
     try:
@@ -208,7 +208,7 @@ def test_nothing_starves(encoder: HeldEncoder) -> None:
 
 def test_what_does_not_fit_waits_for_room_and_is_refused_when_none_comes(encoder: HeldEncoder) -> None:
     async def run() -> None:
-        async with scheduling(encoder, max_waiting=30, patience=0.2) as scheduler:
+        async with scheduling(encoder, max_waiting=60, patience=0.2) as scheduler:
             running = await submit(scheduler, call(10))
             await encoder.is_busy()
             waiting = [await submit(scheduler, call(10, first=i)) for i in range(1, 4)]
@@ -242,7 +242,7 @@ def test_a_request_larger_than_the_queue_gets_in_when_nothing_waits(encoder: Hel
 @pytest.mark.parametrize("place", ["in the queue", "in the line for it"])
 def test_a_cancelled_request_leaves(encoder: HeldEncoder, place: str) -> None:
     async def run() -> None:
-        async with scheduling(encoder, max_waiting=10 if place == "in the line for it" else 100) as scheduler:
+        async with scheduling(encoder, max_waiting=20 if place == "in the line for it" else 200) as scheduler:
             running = await submit(scheduler, call(10))
             await encoder.is_busy()
             waiting = await submit(scheduler, call(10, first=20))
@@ -290,6 +290,81 @@ def test_closing_runs_what_waits_and_refuses_what_comes(encoder: HeldEncoder) ->
             encoder.let()
             assert [len(answer) for answer in await asyncio.gather(*answers)] == [1, 1, 1]
             await closing
+
+    asyncio.run(run())
+
+
+def test_a_large_request_keeps_no_query_out(encoder: HeldEncoder) -> None:
+    async def run() -> None:
+        async with scheduling(encoder, max_waiting=40, patience=0.1) as scheduler:
+            bulk = await submit(scheduler, call(*[10] * 30))
+            await encoder.is_busy()
+            query = await submit(scheduler, call(8, task=QUERY))
+            encoder.let(2)
+            await query
+            encoder.let()
+            await bulk
+
+    asyncio.run(run())
+
+
+def test_what_waits_for_room_is_not_passed_in_its_lane(encoder: HeldEncoder) -> None:
+    async def run() -> None:
+        async with scheduling(encoder, max_waiting=40) as scheduler:
+            running = await submit(scheduler, call(10))
+            await encoder.is_busy()
+            waiting = [await submit(scheduler, call(10, first=20)), await submit(scheduler, call(5, 5, 5, first=40))]
+            later = await submit(scheduler, call(4, first=60))  # would fit
+            assert scheduler.waiting_tokens == 10
+            encoder.let()
+            await asyncio.gather(running, *waiting, later)
+
+    asyncio.run(run())
+
+
+def test_room_that_is_given_back_goes_to_the_next(encoder: HeldEncoder) -> None:
+    """Cancelled just after it was let in: the one behind it must not wait for a batch that will never run."""
+
+    async def run() -> None:
+        async with scheduling(encoder, max_waiting=20, patience=5) as scheduler:
+            running = await submit(scheduler, call(10))
+            await encoder.is_busy()
+            full, first, second = [await submit(scheduler, call(10, first=i)) for i in (20, 40, 60)]
+            full.cancel()  # lets `first` in, which is told in the next turn of the loop
+            await asyncio.sleep(0)
+            first.cancel()
+            encoder.let()
+            np.testing.assert_allclose(await second, expected(call(10, first=60)), rtol=1e-6)
+            await running
+
+    asyncio.run(run())
+
+
+def test_a_failure_of_ours_ends_no_thread(encoder: HeldEncoder) -> None:
+    def fails(ran: Ran) -> None:
+        if ran.tokens == 3:
+            raise OSError("no more room for metrics")
+
+    async def run() -> None:
+        async with scheduling(encoder, on_batch=fails) as scheduler:
+            encoder.let()
+            await scheduler(call(3))
+            assert (await scheduler(call(4))).shape == (1, WIDTH)
+            assert scheduler.alive
+
+    asyncio.run(run())
+
+
+def test_one_request_is_shared_by_the_devices() -> None:
+    encoder = HeldEncoder(devices=2)
+
+    async def run() -> None:
+        async with scheduling(encoder) as scheduler:
+            answer = await submit(scheduler, call(10, 10, 10, 10))
+            await encoder.is_busy()
+            await encoder.is_busy()
+            encoder.let()
+            np.testing.assert_allclose(await answer, expected(call(10, 10, 10, 10)), rtol=1e-6)
 
     asyncio.run(run())
 
