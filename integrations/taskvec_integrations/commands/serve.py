@@ -70,7 +70,7 @@ def serve(
     max_body_mib: Annotated[float | None, typer.Option(help="Size of a request (16).", rich_help_panel=LIMITS)] = None,
     max_requests: Annotated[int | None, typer.Option(help="Held at a time (512).", rich_help_panel=LIMITS)] = None,
     max_waiting_tokens: Annotated[
-        int | None, typer.Option(help="Of the queue (64 full batches, 131072 at least).", rich_help_panel=LIMITS)
+        int | None, typer.Option(help="Of the queue (64 full batches, 262144 at least).", rich_help_panel=LIMITS)
     ] = None,
     patience: Annotated[
         float | None, typer.Option(help="Seconds that a request waits for room there before 429 (4).", rich_help_panel=LIMITS)

@@ -21,7 +21,7 @@ TOKENISERS = 2
 """Threads that tokenise what is longer; calls whose client left before one was free are dropped."""
 CHARACTERS_PER_TOKEN = 64
 """More characters for each token of the context than this are not looked at: text has 4 or 5, and tokenising takes memory."""
-BATCHES_WAITING, TOKENS_WAITING = 64, 2**17
+BATCHES_WAITING, TOKENS_WAITING = 64, 2**18
 """What may wait by default: so many full batches, so many tokens at least."""
 
 

@@ -37,7 +37,7 @@ class ServerSettings(BaseSettings):
     max_body_mib: float = Field(default=16, gt=0)
     max_bodies_mib: float = Field(default=256, gt=0)
     max_requests: int = Field(default=512, ge=1)
-    max_waiting_tokens: int = Field(default=0, ge=0, description="0: 64 full batches, 131072 at least")
+    max_waiting_tokens: int = Field(default=0, ge=0, description="0: 64 full batches, 262144 at least")
     patience: float = Field(default=4.0, ge=0, description="less than the 5 s after which httpx, and so Haystack, gives up")
     body_seconds: float = Field(default=30.0, gt=0)
     send_seconds: float = Field(default=30.0, gt=0)
