@@ -99,7 +99,7 @@ async def _answer(request: Request, call: Call, render: answers.Answer, prefix: 
     service = _service(request)
     exchange = request.state.exchange
     exchange.texts = len(call.texts)
-    embedded = await service(call, prefix)
+    embedded = await service(call, prefix, request.scope["route"].path)
     exchange.task, exchange.tokens = str(embedded.task or BARE), embedded.tokens
 
     def write() -> bytes:

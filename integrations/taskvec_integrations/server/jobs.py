@@ -46,6 +46,7 @@ class Job:
     due: float
     future: asyncio.Future[Vectors]
     loop: asyncio.AbstractEventLoop
+    route: str = ""
     arrived: float = field(default_factory=time.monotonic)
     waiting: deque[TokenSequence] = field(init=False)
     left: int = field(init=False)

@@ -26,7 +26,7 @@ class Metrics:
         self._tokens = Counter("taskvec_tokens", "Tokens read, instructions included.", ("task",), registry=self.registry)
         self._texts = Counter("taskvec_texts", "Texts embedded.", ("route", "task"), registry=self.registry)
         self._queue = Histogram(
-            "taskvec_queue_seconds", "Seconds a request waited for its first batch.", ("task",),
+            "taskvec_queue_seconds", "Seconds a request waited for its first batch.", ("route", "task"),
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self._fill = Histogram(
@@ -48,8 +48,8 @@ class Metrics:
         task = str(ran.task or BARE)
         self._tokens.labels(task).inc(ran.tokens)
         self._fill.labels(task).observe(ran.fill)
-        for wait in ran.waits:
-            self._queue.labels(task).observe(wait)
+        for route, wait in ran.waits:
+            self._queue.labels(route, task).observe(wait)
 
     def held(self, count: int) -> None:
         """So many requests are not answered yet."""

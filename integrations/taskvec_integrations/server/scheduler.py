@@ -58,12 +58,15 @@ class OverloadedError(RuntimeError):
 
 
 class Ran(NamedTuple):
-    """One batch that ran, for whoever counts: its task, tokens, the share of a full batch that they are, its requests' waits."""
+    """One batch that ran, for whoever counts: its task, tokens, the share of a full batch that they are.
+
+    waits: of the requests that it is the first batch of, the route and the seconds.
+    """
 
     task: Task | None
     tokens: int
     fill: float
-    waits: list[float]
+    waits: list[tuple[str, float]]
 
 
 class Scheduler:
@@ -109,7 +112,7 @@ class Scheduler:
         """Whether every device's thread is at work."""
         return all(thread.is_alive() for thread in self._threads)
 
-    async def __call__(self, prepared: Prepared) -> Vectors:
+    async def __call__(self, prepared: Prepared, route: str = "") -> Vectors:
         """The vectors of a request. Cancelling takes it out of the queue. OverloadedError where it would wait too long."""
         tokens = prepared.usage.tokens
         if not prepared.sequences:
@@ -118,7 +121,7 @@ class Scheduler:
         await self._enter(tokens, lane)
         loop = asyncio.get_running_loop()
         due = time.monotonic() + SLOWDOWN * tokens * self._seconds_per_token
-        job = Job(prepared, lane, due, loop.create_future(), loop)
+        job = Job(prepared, lane, due, loop.create_future(), loop, route)
         job.start(self._encoder.dimensions)
         with self._work:
             if not any(self._jobs[lane].values()):  # who had nothing to run has saved nothing up
@@ -261,7 +264,7 @@ class Scheduler:
         for job in dict.fromkeys(job for job, _ in parts):
             if not job.started:
                 job.started = True
-                waits.append(start - job.arrived)
+                waits.append((job.route, start - job.arrived))
         self._on_batch(Ran(task, tokens, tokens / self._encoder.max_batch_tokens, waits))
 
     def close(self, timeout: float | None = None) -> None:

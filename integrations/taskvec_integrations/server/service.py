@@ -58,7 +58,7 @@ class Service:
         self.scheduler.close(seconds)
         self._tokenising.shutdown(wait=False, cancel_futures=True)
 
-    async def __call__(self, call: Call, prefix: Task | None = None) -> Embedded:
+    async def __call__(self, call: Call, prefix: Task | None = None, route: str = "") -> Embedded:
         """The vectors of a call; ValueError for what cannot be served, OverloadedError where too much waits."""
         if len(call.texts) > self._max_inputs:
             raise ValueError(f"{len(call.texts)} texts came in one request, {self._max_inputs} may: send them in parts")
@@ -69,7 +69,7 @@ class Service:
             work = partial(self._prepare, call, task, texts)
             prepared = await asyncio.get_running_loop().run_in_executor(self._tokenising, work)
         try:
-            return Embedded(await self.scheduler(prepared), task, prepared.usage.tokens)
+            return Embedded(await self.scheduler(prepared, route), task, prepared.usage.tokens)
         except (TypeError, ValueError) as error:  # which is no mistake of the client's any more
             raise RuntimeError("encoding failed") from error
 
