@@ -1,6 +1,6 @@
-"""The door of the server, around every route: request ids, keys, limits, whole bodies, callers who leave, metrics and the log.
+"""The door of the server, around every route: request ids, keys, whole bodies, callers who leave, metrics and the log.
 
-Plain ASGI. Knows no dialect. A body is read here, within a time and a size, so that slow and endless ones hold nothing else up.
+Plain ASGI. Knows no dialect. A body is read before its route is asked (holding.py), so that slow or endless ones hold nothing up.
 """
 
 import asyncio
@@ -12,17 +12,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Response
 from starlette.datastructures import Headers, MutableHeaders
 
 from taskvec_integrations.server import pages
 from taskvec_integrations.server.errors import failed, refuse
+from taskvec_integrations.server.holding import Body, ClientLeftError, Holdings, Message, Receive, RefusedError
 from taskvec_integrations.server.metrics import Metrics
-from taskvec_integrations.server.settings import MIB, ServerSettings
+from taskvec_integrations.server.settings import ServerSettings
 
-Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -35,11 +33,6 @@ CLIENT_LEFT = 499
 """How logs and metrics call a request whose client went away, after nginx."""
 
 log = logging.getLogger("taskvec.server")
-
-
-class _RefusedError(Exception):
-    def __init__(self, response: Response) -> None:
-        self.response = response
 
 
 @dataclass
@@ -61,8 +54,7 @@ class Gate:
         self._app = app
         self._settings = settings
         self._metrics = metrics
-        self._held = 0
-        self._bytes = 0
+        self._holdings = Holdings(settings, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -79,16 +71,16 @@ class Gate:
             self._say(scope, exchange)
 
     async def _pass(self, scope: Scope, headers: Headers, receive: Receive, send: Send, exchange: Exchange) -> None:
-        body = _Body(self, receive)
+        body = Body(self._holdings, receive)
         try:
             self._check_key(scope, headers)
             if scope["method"] in WITH_BODY:
                 body.enter()
                 await body.read(headers.get("content-length"))
             await _unless_client_leaves(self._app, scope, body, send)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             await refused.response(scope, receive, send)
-        except _ClientLeftError:
+        except ClientLeftError:
             pass
         except asyncio.CancelledError:  # stopping takes longer than it may
             if exchange.status == CLIENT_LEFT:
@@ -111,36 +103,9 @@ class Gate:
             key = key.strip() if kind.lower() == "bearer" else headers.get("api-key", "")
             if not self._settings.opens(key):
                 what = "that key is none of this server's" if key else "this server asks for a key"
-                raise _RefusedError(
+                raise RefusedError(
                     refuse(401, f"{what}: send Authorization: Bearer KEY, or Api-Key: KEY", {"WWW-Authenticate": "Bearer"})
                 )
-
-    def hold(self, requests: int, size: int) -> None:
-        """Count requests and bytes that are held, or with negative numbers no longer are."""
-        self._held += requests
-        self._bytes += size
-        self._metrics.held(self._held)
-
-    def check_room(self) -> None:
-        """Refuse one request more than may be held."""
-        if self._held >= self._settings.max_requests:
-            sentence = f"{self._settings.max_requests} requests are held, as many as may: try again"
-            raise _RefusedError(refuse(503, sentence, {"Retry-After": "1"}))
-
-    def reserve(self, size: int, so_far: int) -> None:
-        """Count bytes of a body in; refuses what is too large for one, or for all that are held together."""
-        if so_far + size > self._settings.max_body_mib * MIB:
-            raise _RefusedError(
-                refuse(413, f"the body is larger than {self._settings.max_body_mib:g} MiB: send fewer texts in one request")
-            )
-        if self._bytes + size > self._settings.max_bodies_mib * MIB:
-            raise _RefusedError(refuse(503, "the bodies being served are as large as they may: try again", {"Retry-After": "1"}))
-        self.hold(0, size)
-
-    @property
-    def body_seconds(self) -> float:
-        """Within which a body must have come."""
-        return self._settings.body_seconds
 
     def _say(self, scope: Scope, exchange: Exchange) -> None:
         seconds = time.monotonic() - exchange.start
@@ -160,82 +125,14 @@ class Gate:
         log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
 
 
-class _ClientLeftError(Exception):
-    pass
-
-
-class _Body:
-    """A request's body, read whole, and then handed to the app."""
-
-    def __init__(self, gate: Gate, receive: Receive) -> None:
-        self._gate = gate
-        self._receive = receive
-        self._content = b""
-        self._handed = False
-        self._entered = False
-        self.size = 0
-        """Bytes that were counted in."""
-
-    def enter(self) -> None:
-        """Count the request in."""
-        self._gate.check_room()
-        self._gate.hold(1, 0)
-        self._entered = True
-
-    def leave(self) -> None:
-        """Count out what was counted in."""
-        self._gate.hold(-int(self._entered), -self.size)
-
-    async def read(self, declared: str | None) -> None:
-        """Read it, within the limits; a declared length is counted before the first byte has come."""
-        if declared and declared.isdecimal():
-            self._count(int(declared))
-        parts: list[bytes] = []
-        came = 0
-        try:
-            async with asyncio.timeout(self._gate.body_seconds):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise _ClientLeftError
-                    parts.append(message.get("body", b""))
-                    came += len(parts[-1])
-                    self._count(came - self.size)
-                    if not message.get("more_body"):
-                        break
-        except TimeoutError:
-            raise _RefusedError(
-                refuse(408, f"the body did not come within {self._gate.body_seconds:g} s", {"Connection": "close"})
-            ) from None
-        self._content = b"".join(parts)
-
-    def _count(self, size: int) -> None:
-        if size > 0:
-            self._gate.reserve(size, self.size)
-            self.size += size
-
-    async def __call__(self) -> Message:
-        """What the app receives: the body, and then nothing until it is done."""
-        if not self._handed:
-            self._handed = True
-            return {"type": "http.request", "body": self._content, "more_body": False}
-        await asyncio.Event().wait()
-        raise AssertionError("an app that waits is cancelled")
-
-    async def until_client_leaves(self) -> None:
-        """Return when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-
-async def _unless_client_leaves(app: App, scope: Scope, body: _Body, send: Send) -> None:
+async def _unless_client_leaves(app: App, scope: Scope, body: Body, send: Send) -> None:
     """Run the app; cancel it when the client goes away."""
     work = asyncio.ensure_future(app(scope, body, send))
     gone = asyncio.ensure_future(body.until_client_leaves())
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            raise _ClientLeftError
+            raise ClientLeftError
         await work
     finally:
         for task in (work, gone):
@@ -251,7 +148,7 @@ def _sending(send: Send, exchange: Exchange, seconds: float) -> Send:
             async with asyncio.timeout(seconds):
                 await send(message)
         except TimeoutError:
-            raise _ClientLeftError from None
+            raise ClientLeftError from None
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
