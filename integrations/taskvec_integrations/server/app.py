@@ -23,7 +23,7 @@ from taskvec_integrations.server.gate import Gate
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.names import PREFIXES, read_name
 from taskvec_integrations.server.pages import page_routes
-from taskvec_integrations.server.scheduler import OverloadedError
+from taskvec_integrations.server.queue import OverloadedError
 from taskvec_integrations.server.service import Service
 from taskvec_integrations.server.settings import ServerSettings
 

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from taskvec_integrations.server.names import UnknownModelError
-from taskvec_integrations.server.scheduler import OverloadedError
+from taskvec_integrations.server.queue import OverloadedError
 
 KINDS = {
     401: "authentication_error",

@@ -1,17 +1,15 @@
-"""Batches by tokens across requests: what runs next, how much may wait, and one thread a device that runs it.
+"""Batches by tokens across requests: one thread a device takes what is next from the queue, runs it, hands the vectors out.
 
-Knows prepared calls (token sequences), nothing of HTTP. Requests wait in lanes: queries, short ones, long ones. Lanes share the
-encoder by weight while they have something waiting (start-time fair queueing, Goyal et al. 1996), so a query is in the next batch
-however much is being indexed, and indexing goes on however many queries come. Within a lane the request that is due first
-chooses the batch's task, of which there is one; it is due the later the more tokens it has.
+Knows prepared calls (token sequences), nothing of HTTP. Requests wait in lanes (queue.py): queries, short ones, long ones. Lanes
+share the encoder by weight while they have something waiting (start-time fair queueing, Goyal et al. 1996), so a query is in the
+next batch however much is being indexed, and indexing goes on however many queries come. Within a lane the request that is
+due first chooses the batch's task, of which there is one; it is due the later the more tokens it has.
 """
 
 import asyncio
 import logging
 import threading
 import time
-from bisect import insort
-from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -19,13 +17,12 @@ import numpy as np
 import torch
 
 from taskvec import Task
-from taskvec.packing import Batch, Room, TokenSequence
+from taskvec.packing import Batch, TokenSequence
 from taskvec.pipeline import Prepared
 from taskvec.pooling import Vectors
-from taskvec_integrations.server.jobs import Job, Lane, Place
+from taskvec_integrations.server.jobs import Job, Lane
+from taskvec_integrations.server.queue import Queue
 
-SLOWDOWN = 4.0
-"""A request may wait this many times the seconds its own tokens take before nothing that comes later in its lane passes it."""
 SMOOTHING = 0.2
 """Weight of the newest batch in the running mean of seconds a token takes."""
 FIRST_GUESS = 1e-4
@@ -48,15 +45,6 @@ class BatchRunner(Protocol):
         """The pools of a batch, (K, width)."""
 
 
-class OverloadedError(RuntimeError):
-    """Too much waits already. `retry_after`: whole seconds until some of it will be done; `status`: of HTTP."""
-
-    def __init__(self, message: str, retry_after: int, status: int = 429) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        self.status = status
-
-
 class Ran(NamedTuple):
     """One batch that ran, for whoever counts: its task, tokens, the share of a full batch that they are.
 
@@ -70,10 +58,9 @@ class Ran(NamedTuple):
 
 
 class Scheduler:
-    """A queue of requests, bounded in tokens, and the threads that empty it. `close` refuses what comes and ends what waits.
+    """A queue of requests, and the threads that empty it. `close` refuses what comes and runs what waits.
 
-    max_waiting_tokens: a request that does not fit waits up to `patience` seconds for room, then OverloadedError; one that is
-    larger than that gets in when nothing else waits. on_batch is told of each batch, in the thread that ran it.
+    max_waiting_tokens, patience: see `Queue`. on_batch is told of each batch, in the thread that ran it.
     """
 
     def __init__(
@@ -84,28 +71,20 @@ class Scheduler:
         on_batch: Callable[[Ran], None] = lambda _: None,
     ) -> None:
         self._encoder = encoder
-        self._max_waiting = max_waiting_tokens
-        self._patience = patience
         self._on_batch = on_batch
-        self._jobs: dict[Lane, defaultdict[Task | None, list[Job]]] = {lane: defaultdict(list) for lane in Lane}
-        self._used = dict.fromkeys(Lane, 0.0)  # tokens a lane has run, over its weight
-        self._clock = 0.0  # what the lane had used that ran last
-        self._waiting = dict.fromkeys(Lane, 0)
-        self._work = threading.Condition()
-        self._line: list[Place] = []
-        self._closed = False
-        self._seconds_per_token = FIRST_GUESS
+        self._queue = Queue(max_waiting_tokens, encoder.max_batch_tokens, patience, FIRST_GUESS)
         self._threads = [
             threading.Thread(target=self._serve, args=(device,), name=f"taskvec-encoder-{device}", daemon=True)
             for device in range(len(encoder.devices))
         ]
+        self._queue.workers = len(self._threads)
         for thread in self._threads:
             thread.start()
 
     @property
     def waiting_tokens(self) -> int:
         """Tokens in the queue that did not start yet."""
-        return sum(self._waiting.values())
+        return self._queue.waiting_tokens
 
     @property
     def alive(self) -> bool:
@@ -118,87 +97,18 @@ class Scheduler:
         if not prepared.sequences:
             return prepared.finish(np.zeros((prepared.rows, self._encoder.dimensions), dtype=np.float32))
         lane = Lane.of(prepared, self._encoder.max_batch_tokens)
-        await self._enter(tokens, lane)
+        await self._queue.enter(tokens, lane)
         loop = asyncio.get_running_loop()
-        due = time.monotonic() + SLOWDOWN * tokens * self._seconds_per_token
-        job = Job(prepared, lane, due, loop.create_future(), loop, route)
+        job = Job(prepared, lane, self._queue.due(tokens), loop.create_future(), loop, route)
         job.start(self._encoder.dimensions)
-        with self._work:
-            if not any(self._jobs[lane].values()):  # who had nothing to run has saved nothing up
-                self._used[lane] = max(self._used[lane], self._clock)
-            insort(self._jobs[lane][prepared.settings.task], job, key=lambda job: job.due)
-            self._work.notify_all()
+        self._queue.put(job)
         try:
             return await job.future
         finally:
-            self._leave(job)
-
-    async def _enter(self, tokens: int, lane: Lane) -> None:
-        """Count tokens into the queue, at once or as soon as they fit, in the order of arrival among those that fit."""
-        with self._work:
-            if self._closed:
-                raise _closing()
-            if self._fits(tokens, lane) and not any(place.lane is lane for place in self._line):
-                self._waiting[lane] += tokens
-                return
-            place = Place(tokens, lane, asyncio.get_running_loop())
-            self._line.append(place)
-        try:
-            await asyncio.wait_for(place.entered.wait(), self._patience)
-        except BaseException as error:
-            with self._work:
-                if place in self._line:
-                    self._line.remove(place)
-                elif isinstance(error, TimeoutError):  # let in at the last moment
-                    return
-                else:
-                    self._waiting[lane] -= tokens
-                    self._let_in()
-                    self._work.notify_all()
-            if isinstance(error, TimeoutError):
-                raise self._overloaded(tokens, lane) from None
-            raise
-        with self._work:
-            if place in self._line:  # woken by `close`
-                self._line.remove(place)
-                raise _closing()
-
-    def _let_in(self) -> None:
-        """Those that wait for room and fit now, each lane in order; the lock is held."""
-        full = set[Lane]()
-        for place in [*self._line]:
-            if place.lane in full or not self._fits(place.tokens, place.lane):
-                full.add(place.lane)
-                continue
-            self._line.remove(place)
-            self._waiting[place.lane] += place.tokens
-            place.loop.call_soon_threadsafe(place.entered.set)
-
-    def _fits(self, tokens: int, lane: Lane) -> bool:
-        """Whether a lane has room; what is larger than all of it gets in when nothing waits there, and keeps no other out."""
-        return not self._waiting[lane] or self._waiting[lane] + tokens <= self._max_waiting * lane.share
-
-    def _overloaded(self, tokens: int, lane: Lane) -> OverloadedError:
-        seconds = self.waiting_tokens * self._seconds_per_token / len(self._threads)
-        limit = round(self._max_waiting * lane.share)
-        return OverloadedError(
-            f"{self._waiting[lane]} tokens wait already, {limit} may, and these are {tokens} more: try again "
-            f"in about {max(1, round(seconds))} s",
-            max(1, min(60, round(seconds))),
-        )
-
-    def _leave(self, job: Job) -> None:
-        """Forget what of a request did not start, because it is done or because nobody waits for it any more."""
-        with self._work:
-            if job.waiting:
-                self._waiting[job.lane] -= job.tokens
-                job.waiting.clear()
-                self._jobs[job.lane][job.prepared.settings.task].remove(job)
-                self._let_in()
-                self._work.notify_all()
+            self._queue.leave(job)
 
     def _serve(self, device: int) -> None:
-        while taken := self._take():
+        while taken := self._queue.take():
             task, parts = taken
             try:
                 self._run(task, parts, device)
@@ -224,29 +134,6 @@ class Scheduler:
         self._scatter(parts, pooled)
         self._count(task, batch, parts, start)
 
-    def _take(self) -> tuple[Task | None, list[tuple[Job, TokenSequence]]] | None:
-        """The next batch: of the lane that has used least, its first request, filled up with its likes; None at the end."""
-        with self._work:
-            while not (lanes := [lane for lane in Lane if any(self._jobs[lane].values())]):
-                if self._closed and not any(self._waiting.values()):  # what was let in may not be here yet
-                    return None
-                self._work.wait(1.0)
-            lane = min(lanes, key=self._used.__getitem__)
-            waiting = [jobs for jobs in self._jobs[lane].values() if jobs]
-            jobs, room = min(waiting, key=lambda jobs: jobs[0].due), Room(self._encoder.max_batch_tokens)
-            task = jobs[0].prepared.settings.task
-            parts: list[tuple[Job, TokenSequence]] = []
-            while jobs and room.take(len(jobs[0].waiting[0].ids)):
-                job = jobs[0]
-                parts.append((job, job.waiting.popleft()))
-                if not job.waiting:
-                    jobs.pop(0)
-            self._waiting[lane] -= room.tokens
-            self._clock = self._used[lane]
-            self._used[lane] += room.tokens / lane.weight
-            self._let_in()
-            return task, parts
-
     def _scatter(self, parts: list[tuple[Job, TokenSequence]], pooled: Vectors) -> None:
         row = 0
         for job, sequence in parts:
@@ -259,7 +146,7 @@ class Scheduler:
         tokens = sum(batch.lengths)
         seconds = (time.monotonic() - start) / tokens
         weight = SMOOTHING * min(1.0, tokens / self._encoder.max_batch_tokens)  # small batches say little of full ones
-        self._seconds_per_token += weight * (seconds - self._seconds_per_token)
+        self._queue.seconds_per_token += weight * (seconds - self._queue.seconds_per_token)
         waits = []
         for job in dict.fromkeys(job for job, _ in parts):
             if not job.started:
@@ -269,15 +156,7 @@ class Scheduler:
 
     def close(self, timeout: float | None = None) -> None:
         """Take nothing new, run what waits, and end the threads; blocks until then, or for `timeout` seconds."""
-        with self._work:
-            self._closed = True
-            self._work.notify_all()
-            for place in self._line:
-                place.loop.call_soon_threadsafe(place.entered.set)  # to be told
+        self._queue.close()
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
-
-
-def _closing() -> OverloadedError:
-    return OverloadedError("the server is shutting down: ask another one, or again later", 5, 503)

@@ -15,7 +15,8 @@ from taskvec.packing import Batch, Pool, TokenSequence
 from taskvec.pipeline import Prepared
 from taskvec.pooling import Vectors, normalise
 from taskvec_integrations.server import scheduler as module
-from taskvec_integrations.server.scheduler import OverloadedError, Ran, Scheduler
+from taskvec_integrations.server.queue import OverloadedError
+from taskvec_integrations.server.scheduler import Ran, Scheduler
 
 WIDTH = 4
 QUERY, PASSAGE = Task.RETRIEVAL_QUERY, Task.RETRIEVAL_PASSAGE
