@@ -363,6 +363,22 @@ def slow(mini: Encoder, seconds: float, monkeypatch: pytest.MonkeyPatch) -> Slow
     return encoder
 
 
+def test_it_is_warm_before_it_listens(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every task that requests have unasked, the default one too, was run on every device."""
+    encoder = slow(mini, 0, monkeypatch)
+    ran: list[tuple[Task | None, int]] = []
+
+    def run(batch: Batch, task: Task | None, *, device: int = 0) -> Any:
+        ran.append((task, device))
+        return mini.run(batch, task)
+
+    monkeypatch.setattr(encoder, "run", run)
+    monkeypatch.setattr(encoder, "devices", [mini.device] * 2, raising=False)
+    with serving("mini", default_task="classification"):
+        tasks = (Task.RETRIEVAL_QUERY, Task.RETRIEVAL_PASSAGE, Task.CLASSIFICATION)
+        assert sorted(ran) == sorted((task, device) for task in tasks for device in (0, 1))
+
+
 def test_who_leaves_is_not_computed_for(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = slow(mini, 0.2, monkeypatch)
     with serving("mini") as url:

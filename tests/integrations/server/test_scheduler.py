@@ -185,6 +185,68 @@ def test_a_query_is_in_the_next_batch_however_long_others_wait(encoder: HeldEnco
     asyncio.run(run())
 
 
+def shares_of(encoder: HeldEncoder, batches: int, *lanes: tuple[Task | None, int]) -> list[int]:
+    """How many of so many batches each lane gets that always has more; a lane is a task and the tokens of its requests."""
+
+    async def run() -> list[int]:
+        async with scheduling(encoder) as scheduler:
+            first = await submit(scheduler, call(1, task=None))
+            await encoder.is_busy()
+            waiting = [await submit(scheduler, call(tokens, task=task)) for task, tokens in lanes for _ in range(batches * 10)]
+            encoder.let(1)
+            await encoder.is_busy()
+            for _ in range(batches):
+                encoder.let(1)
+                await encoder.is_busy()
+            ran = encoder.ran[1 : batches + 1]
+            encoder.let()
+            await asyncio.gather(first, *waiting)
+            return [sum(one == task and lengths[0] == tokens for one, lengths in ran) for task, tokens in lanes]
+
+    return asyncio.run(run())
+
+
+def test_lanes_share_by_their_weights(encoder: HeldEncoder) -> None:
+    assert shares_of(encoder, 26, (QUERY, 10), (PASSAGE, 1), (PASSAGE, 10)) == [16, 8, 2]
+
+
+def test_a_lane_that_was_idle_has_saved_nothing_up(encoder: HeldEncoder) -> None:
+    """After a hundred batches of queries alone, what is indexed gets its share and no more."""
+
+    async def run() -> None:
+        async with scheduling(encoder) as scheduler:
+            encoder.let(100)
+            for _ in range(100):
+                await scheduler(call(10, task=QUERY))
+            waiting = [await submit(scheduler, call(10, task=task)) for task in (QUERY, PASSAGE) for _ in range(40)]
+            encoder.let()
+            await asyncio.gather(*waiting)
+
+    asyncio.run(run())
+    assert [task for task, _ in encoder.ran[101:120]].count(PASSAGE) <= 3
+
+
+def test_long_texts_of_a_request_run_together(encoder: HeldEncoder) -> None:
+    assert [lengths for _, lengths in order_of(encoder, call(1, 9, 2, 8, 3, 7))] == [(9,), (8,), (7, 3), (2, 1)]
+
+
+def test_how_long_to_wait_follows_from_what_waits(encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_GUESS", 0.5)
+
+    async def run() -> None:
+        async with scheduling(encoder, max_waiting=60, patience=0.01) as scheduler:
+            running = await submit(scheduler, call(10))
+            await encoder.is_busy()
+            waiting = await submit(scheduler, call(20))
+            with pytest.raises(OverloadedError, match="try again in about 10 s") as refused:
+                await scheduler(call(20))
+            assert refused.value.retry_after == 10
+            encoder.let()
+            await asyncio.gather(running, waiting)
+
+    asyncio.run(run())
+
+
 def test_nothing_starves(encoder: HeldEncoder) -> None:
     """Queries without end, always more of them: what is indexed has its share."""
 

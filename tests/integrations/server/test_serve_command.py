@@ -1,8 +1,10 @@
 """`taskvec serve` as a user runs it: a process that says where it listens, stops as it should, and refuses in one sentence."""
 
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -55,6 +57,22 @@ def test_what_it_does_not_finish_in_time_is_503(tmp_path: Path) -> None:
         thread.join(60)
         assert [answer.status_code for answer in answers] == [503]
         assert "ask it again" in answers[0].json()["detail"]
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl to make a certificate")
+def test_https(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    with served(tmp_path / "log", "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)) as server:
+        assert server.url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        assert httpx.get(f"{server.url}/ready", verify=trusted).status_code == 200
+    swapped = [*COMMAND, "--ssl-certfile", str(key), "--ssl-keyfile", str(certificate)]
+    done = subprocess.run(swapped, capture_output=True, text=True, env=environment(), timeout=60)
+    assert done.returncode == 1
+    assert f"{key} and {certificate} are no certificate with its key" in done.stderr
 
 
 def test_settings_come_from_the_environment_too(tmp_path: Path) -> None:
