@@ -143,7 +143,7 @@ class Queue:
             while not (lanes := [lane for lane in Lane if any(self._jobs[lane].values())]):
                 if self._closed and not any(self._waiting.values()):  # what was let in may not be here yet
                     return None
-                self._work.wait(1.0)
+                self._work.wait()
             lane = min(lanes, key=self._used.__getitem__)
             waiting = [jobs for jobs in self._jobs[lane].values() if jobs]
             jobs, room = min(waiting, key=lambda jobs: jobs[0].due), Room(self._max_batch)
@@ -158,6 +158,8 @@ class Queue:
             self._clock = self._used[lane]
             self._used[lane] += room.tokens / lane.weight
             self._let_in()
+            if self._closed:  # the others may be done
+                self._work.notify_all()
             return Taken(task, parts)
 
     def close(self) -> None:

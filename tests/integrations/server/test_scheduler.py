@@ -373,14 +373,35 @@ def test_a_large_request_keeps_no_query_out(encoder: HeldEncoder) -> None:
 
 def test_what_waits_for_room_is_not_passed_in_its_lane(encoder: HeldEncoder) -> None:
     async def run() -> None:
-        async with scheduling(encoder, max_waiting=40) as scheduler:
+        async with scheduling(encoder, max_waiting=40) as scheduler:  # 20 of which are the lane's
             running = await submit(scheduler, call(10))
             await encoder.is_busy()
-            waiting = [await submit(scheduler, call(10, first=20)), await submit(scheduler, call(5, 5, 5, first=40))]
-            later = await submit(scheduler, call(4, first=60))  # would fit
-            assert scheduler.waiting_tokens == 10
+            waiting = [await submit(scheduler, call(10, first=20)), await submit(scheduler, call(10, first=30))]
+            first = await submit(scheduler, call(5, 5, 5, first=40))
+            later = await submit(scheduler, call(4, first=60))
+            encoder.let(1)
+            await encoder.is_busy()
+            await asyncio.sleep(0.02)
+            assert scheduler.waiting_tokens == 10  # the later one would fit
             encoder.let()
-            await asyncio.gather(running, *waiting, later)
+            await asyncio.gather(running, *waiting, first, later)
+
+    asyncio.run(run())
+
+
+def test_closing_ends_the_threads_of_all_devices() -> None:
+    encoder = HeldEncoder(devices=3)
+
+    async def run() -> None:
+        async with scheduling(encoder) as scheduler:
+            answer = await submit(scheduler, call(10))
+            await encoder.is_busy()
+            closing = asyncio.ensure_future(asyncio.to_thread(scheduler.close, 10))
+            await asyncio.sleep(0.05)
+            encoder.let()
+            await answer
+            await closing
+            assert not any(thread.is_alive() for thread in scheduler._threads)
 
     asyncio.run(run())
 
