@@ -33,6 +33,20 @@ class FakeCollection:
         self.points: dict[str, tuple[dict[str, Any], Vector]] = {}
 
 
+class Trouble:
+    """A server that is busy every third call and refuses a bad word."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, method: str, batch: Sequence[Any]) -> None:
+        self.calls += 1
+        if self.calls % 3 == 0:
+            raise BusyError
+        if method == "write" and any("bad" in point.text for point in batch):
+            raise ValueError("a bad word")
+
+
 class FakeEngine(Engine):
     """Collections in `server`; `trouble` is called with (method, points or ids) before each call and may raise."""
 

@@ -2,13 +2,13 @@
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore
+from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, Trouble
 from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations import collection, encoding, plan, retries, store, upload
@@ -21,20 +21,6 @@ CHUNKS = {"a": ["one two", "three", "four"], "b": ["five", "bad", "six seven", "
 
 def documents(**changes: list[str]) -> list[Document]:
     return [Document(id, chunks=chunks, payload={"v": len(id)}) for id, chunks in (CHUNKS | changes).items() if chunks]
-
-
-class Trouble:
-    """A server that is busy every third call and refuses bad words."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, method: str, batch: Sequence[Any]) -> None:
-        self.calls += 1
-        if self.calls % 3 == 0:
-            raise BusyError
-        if method == "write" and any("bad" in point.text for point in batch):
-            raise ValueError("a bad word")
 
 
 def assert_holds(held: FakeStore, encoder: Encoder, chunks: dict[str, list[str]], late: bool) -> None:

@@ -11,8 +11,8 @@ from taskvec import Usage
 from taskvec.hub import DEFAULT_MODEL
 from taskvec.options import check_flag
 from taskvec.tasks import DOCUMENT_TASK
-from taskvec_integrations.options import TaskChoice, warn_of_cuts
-from taskvec_integrations.ray.embed import Batch, Embedder, Kind, LoadOptions, str_of
+from taskvec_integrations.options import warn_of_cuts
+from taskvec_integrations.ray.embed import Batch, Embedder, EmbedOptions, str_of
 
 
 class EmbedChunks(Embedder):
@@ -34,26 +34,11 @@ class EmbedChunks(Embedder):
         model: str | Path = DEFAULT_MODEL,
         *,
         late_chunking: bool = True,
-        text_column: str | None = None,
-        output_column: str = "embedding",
-        id_column: str = "id",
-        dimensions: int | None = None,
-        task: TaskChoice = "auto",
-        precision: Kind = "float32",
-        **load: Unpack[LoadOptions],
+        **options: Unpack[EmbedOptions],
     ) -> None:
         check_flag("late_chunking", late_chunking)
         self._late = late_chunking
-        super().__init__(
-            model,
-            text_column=text_column,
-            output_column=output_column,
-            id_column=id_column,
-            dimensions=dimensions,
-            task=task,
-            precision=precision,
-            **load,
-        )
+        super().__init__(model, **options)
 
     def __call__(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """The batch with a column of tensors (chunks, dimensions); a row without chunks is an error that names it."""

@@ -37,6 +37,17 @@ class LoadOptions(TypedDict, total=False):
     local_files_only: bool
 
 
+class EmbedOptions(LoadOptions, total=False):
+    """What every embedding class takes beside the model; see `EmbedDocuments`."""
+
+    text_column: str | None
+    output_column: str
+    id_column: str
+    dimensions: int | None
+    task: TaskChoice
+    precision: Kind
+
+
 class Embedder:
     """What the embedding classes share: settings, checked when they are given, and one encoder a process."""
 

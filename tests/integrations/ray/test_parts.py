@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, ForbiddenError
+from contract.fake import FakeCollection, FakeEngine, FakeStore, ForbiddenError, Trouble
 from taskvec import Encoder
 from taskvec_integrations.commands.sources import Columns, Source
 from taskvec_integrations.documents import Document, Unreadable
@@ -26,20 +26,6 @@ from taskvec_integrations.report import Failure, IngestReport
 from taskvec_integrations.store import Store
 
 CHUNKS = {"a": ["one two", "three", "four"], "b": ["five", "bad", "six seven"], "c": ["nine ten"]}
-
-
-class Trouble:
-    """A server that is busy every third call and refuses a bad word."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, method: str, batch: Sequence[Any]) -> None:
-        self.calls += 1
-        if self.calls % 3 == 0:
-            raise BusyError
-        if method == "write" and any("bad" in point.text for point in batch):
-            raise ValueError("a bad word")
 
 
 def through_a_writer(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> WriterEngine:

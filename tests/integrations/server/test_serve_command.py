@@ -13,23 +13,29 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve_process import COMMAND, environment, served
+from serve_process import COMMAND, Served, environment, served
+
+
+def asking(server: Served, texts: list[str]) -> tuple[threading.Thread, list[httpx.Response]]:
+    """A thread whose request waits in the queue already, and where its answer will be."""
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        body = {"model": "mini", "input": texts, "dimensions": 8}
+        answers.append(httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=60))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not server.metric("taskvec_waiting_tokens"):
+        time.sleep(0.01)
+    return thread, answers
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Signals) -> None:
     with served(tmp_path / "log", "--log-format", "json") as server:
         process, url = server.process, server.url
-        answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            body = {"model": "mini", "input": ["yeast makes bread rise " * 300] * 40, "dimensions": 8}
-            answers.append(httpx.post(f"{url}/v1/embeddings", json=body, timeout=60))
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not server.metric("taskvec_waiting_tokens"):
-            time.sleep(0.01)
+        thread, answers = asking(server, ["yeast makes bread rise " * 300] * 40)
         process.send_signal(how)
         thread.join(60)
         assert process.wait(30) in (0, -how, 130)
@@ -43,16 +49,7 @@ def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Sign
 
 def test_what_it_does_not_finish_in_time_is_503(tmp_path: Path) -> None:
     with served(tmp_path / "log", "--stop-seconds", "1") as server:
-        answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            body = {"model": "mini", "input": ["yeast makes bread rise " * 1500] * 400, "dimensions": 8}
-            answers.append(httpx.post(f"{server.url}/v1/embeddings", json=body, timeout=60))
-
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not server.metric("taskvec_waiting_tokens"):
-            time.sleep(0.05)
+        thread, answers = asking(server, ["yeast makes bread rise " * 1500] * 400)
         server.process.terminate()
         thread.join(60)
         assert [answer.status_code for answer in answers] == [503]
