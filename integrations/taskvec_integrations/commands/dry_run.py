@@ -71,9 +71,13 @@ class Plan:
         return self.encoder.count_tokens(DOCUMENT_TASK.instruction)[0] - 2  # without <s> and </s>
 
 
-def estimate(source: Source, lazy: LazyEncoder, chunk_tokens: int | None, late: bool, where: str, out: Console) -> list[Failure]:
-    """Say what would be done; gives the documents that would fail."""
-    plan = Plan(load(lazy), chunk_tokens, late)
+def estimate(
+    source: Source, lazy: LazyEncoder, chunk_tokens: int | None, late: bool, dimensions: int | None, where: str, out: Console
+) -> list[Failure]:
+    """Say what would be done; gives the documents that would fail. ValueError for dimensions that the model does not have."""
+    encoder = load(lazy)
+    encoder.encode_documents([], dimensions=dimensions)
+    plan = Plan(encoder, chunk_tokens, late)
     with progress("reading", source.total, "documents") as tell:
         for block in blocks(_readable(source, plan), lambda one: len(one.text) + 64, BLOCK):
             plan.add(block)

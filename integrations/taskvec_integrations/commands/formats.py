@@ -88,12 +88,13 @@ def _lines(path: Path) -> Rows:
 
 
 def _csv(path: Path) -> Rows:
-    """A header, then a row a record; the delimiter is the one that the header has most of."""
+    """A header, then a row a record; the delimiter is a tab in .tsv, else the one that the header has most of."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
         file.seek(0)
-        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first.count), strict=True)
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(DELIMITERS, key=first.count)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
         header = next(reader, [])
         while True:
             try:

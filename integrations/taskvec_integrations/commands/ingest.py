@@ -48,7 +48,9 @@ class Target:
 def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
     """Ingest, or say what would be done; gives the exit code."""
     if dry_run:
-        would_fail = estimate(source, target.encoder, target.chunk_tokens, target.late_chunking, str(target.url), out)
+        would_fail = estimate(
+            source, target.encoder, target.chunk_tokens, target.late_chunking, target.dimensions, str(target.url), out
+        )
         show_failures(would_fail)
         _say_doubled(source)
         return FAILED if would_fail else DONE

@@ -4,6 +4,7 @@ A file is written beside its place under .partial and renamed when all is in it.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -166,9 +167,10 @@ def open_output(path: Path | None) -> Iterator[Writer]:
         return
     if path.suffix not in WRITERS:
         raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: an output ends in {', '.join(WRITERS)}")
-    partial = path.with_name(f"{path.name}.partial")
+    path = path.resolve()  # a link stays one
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with _create(partial) as file:
+        with _create(partial, path) as file:
             writer = WRITERS[path.suffix](file)
             yield writer
             writer.close()
@@ -177,8 +179,8 @@ def open_output(path: Path | None) -> Iterator[Writer]:
         partial.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create(partial: Path, path: Path) -> IO[bytes]:
     try:
-        return path.open("wb")
+        return partial.open("wb")
     except OSError as error:
         raise type(error)(f"{path} cannot be written: {error.strerror}") from None

@@ -143,6 +143,8 @@ def find_files(name: str, lines: bool, alone: bool = True) -> list[File]:
         if found := sorted(_walk(path)):
             return [_file(f"{path / one}", path / one, one if alone else (path / one).as_posix(), lines) for one in found]
         raise ValueError(f"{name} has no .txt or .md files: name the files themselves, of {', '.join(FORMATS)}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{name} is no regular file, and is read more than once: pipe it in, with - for the source")
     try:
         path.open("rb").close()
     except FileNotFoundError:

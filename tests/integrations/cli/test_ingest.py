@@ -93,6 +93,12 @@ def test_only_some_of_many_failures_are_printed(taskvec: Taskvec) -> None:
     assert "... and 10 more" in done.err
 
 
+def test_a_dry_run_refuses_what_the_run_would(taskvec: Taskvec) -> None:
+    done = taskvec("ingest", "-", *ingest_arguments(TO, "--dimensions", 9999, "--dry-run"), stdin='{"text": "a"}\n')
+    assert done.code == 1
+    assert "dimensions is 9999, this model has vectors of 384" in done.err
+
+
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
 def test_doubled_ids_are_said(taskvec: Taskvec, dry_run: list[str]) -> None:
     given = lines(*({"id": number % 2, "text": f"text {number}"} for number in range(5)))

@@ -1,6 +1,7 @@
 """What a SOURCE becomes: every format, what is wrong with rows and files, columns, ids, payloads, memory."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -274,3 +275,15 @@ def test_large_ids_of_parquet_stay_apart(tmp_path: Path) -> None:
     table = pa.table({"id": pa.array(ids, pa.decimal128(20, 0)), "text": ["a", "b", "c"]})
     pq.write_table(table, tmp_path / "ids.parquet")
     assert [document.id for document in read(tmp_path / "ids.parquet")] == [int(id) for id in ids]
+
+
+def test_a_tsv_has_tabs_whatever_its_header_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("id\ttext\ttitle, original, short\n1\thello, world\tx\n")
+    (document,) = read(tmp_path / "a.tsv")
+    assert (document.id, document.text) == ("1", "hello, world")
+
+
+def test_a_pipe_with_a_name_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.jsonl")
+    with pytest.raises(ValueError, match="is no regular file, and is read more than once: pipe it in"):
+        read(tmp_path / "p.jsonl")
