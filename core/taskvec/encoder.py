@@ -205,8 +205,11 @@ class Encoder:
         """`encode` as far as the tokens, for a scheduler that runs the texts of many calls together.
 
         Run its sequences with `run`, add up their pools row by row, and `Prepared.finish` makes the vectors of `encode`. Checks
-        and raises as `encode` does; progress and usage are not for this.
+        and raises as `encode` does; TypeError for progress and usage, which are the scheduler's (`Prepared.usage`).
         """
+        for name in ("progress", "usage"):
+            if name in options:
+                raise TypeError(f"{name} is for calls that run: leave it out, Prepared.usage has what the call costs")
         check_flag("late_chunking", late_chunking)
         settings = self._resolve(options, Task.TEXT_MATCHING)
         items = list(read_texts(texts))
