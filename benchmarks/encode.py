@@ -39,6 +39,7 @@ from taskvec import Encoder
 from taskvec.devices import activation_dtype, bfloat16_is_fast
 from taskvec.linear import int8_works
 from taskvec.packing import TokenSequence, pack
+from taskvec_integrations.commands.bench import texts_of
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 CORPORA = ("query", "short", "mixed", "long", "late")
@@ -49,16 +50,8 @@ PATIENCE = 60  # seconds after which a run is not repeated
 Run = Callable[[], object]
 
 
-def texts_of(encoder: Encoder, lengths: Sequence[float]) -> list[str]:
-    """Texts of about so many tokens."""
-    words = CORPUS.split()
-    per_word = encoder.count_tokens(" ".join(words))[0] / len(words)
-    generator = np.random.default_rng(1)
-    return [" ".join(generator.choice(words, max(1, int(length / per_word)))) for length in lengths]
-
-
 def corpus(name: str, encoder: Encoder) -> list[str]:
-    """The texts of one corpus; `late` is one document."""
+    """The texts of one corpus, `late` is one document."""
     generator = np.random.default_rng(1)
     lengths: dict[str, Sequence[float]] = {
         "short": generator.integers(5, 30, 256).tolist(),
@@ -66,7 +59,7 @@ def corpus(name: str, encoder: Encoder) -> list[str]:
         "long": generator.integers(2000, 7600, 4).tolist(),
         "late": [7800],
     }
-    return texts_of(encoder, lengths[name])
+    return texts_of(encoder, lengths[name], CORPUS.split())
 
 
 def seconds(run: Run) -> float:
@@ -250,7 +243,7 @@ def child(folder: Path) -> None:
     encoder.encode("a", task=None)
     first = time.perf_counter() - start - loaded
     before = peak_mb()
-    encoder.encode(texts_of(encoder, [100] * 400), task=None)
+    encoder.encode(texts_of(encoder, [100] * 400, CORPUS.split()), task=None)
     row = {"load_s": loaded, "first_use_s": first, "loaded_mb": before, "encoding_adds_mb": peak_mb() - before}
     print(json.dumps({"corpus": "a process of its own", "name": "taskvec"} | row))
 

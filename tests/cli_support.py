@@ -1,8 +1,10 @@
 """Running `taskvec` in tests: as a process of its own, as a user does, or in this one, which is quicker."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +49,35 @@ def process(*arguments: str | Path, folder: Path, stdin: str | None = None, **en
         timeout=120,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def interruptible(*arguments: str | Path, folder: Path, **env: str) -> "subprocess.Popen[str]":
+    """One that goes on, in a process group of its own, and that Ctrl-C reaches whatever runs this."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env={**ENVIRONMENT, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_until_some_are_written(run: "subprocess.Popen[str]", folder: Path) -> None:
+    """Until the index on disk has grown; no output says it, since stderr is no terminal here."""
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in folder.glob("index*/**/*") if path.is_file())
+
+    first = 0
+    while run.poll() is None:
+        first = first or size()
+        if size() > first + 100_000:
+            return
+        time.sleep(0.02)
+    raise AssertionError(run.communicate())
 
 
 def ingest_arguments(to: str, *others: Any, collection: str = "docs") -> Sequence[str]:

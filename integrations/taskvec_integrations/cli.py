@@ -186,6 +186,23 @@ def doctor(model: arg.Model = "mini", device: arg.Device = None, dtype: arg.Dtyp
     raise typer.Exit(0 if whole else 1)
 
 
+@app.command()
+def bench(
+    model: arg.Model = arg.DEFAULT_MODEL,
+    seconds: arg.Seconds = 3.0,
+    as_json: arg.AsJson = False,
+    device: arg.Device = None,
+    dtype: arg.Dtype = None,
+) -> None:
+    """Measure a model on this machine: one query, many, passages, long documents, late chunking.
+
+    Example: taskvec bench --model mini --seconds 1
+    """
+    from taskvec_integrations.commands import bench as command
+
+    command.run(_lazy(model, device, dtype), seconds, as_json, Console())
+
+
 def _store_url(url: str) -> "StoreURL":
     kind = url.partition(":")[0].partition("+")[0]
     for module in ("semchunk", "tenacity"):

@@ -4,12 +4,11 @@ The caller's thread reads and encodes; a thread beside it looks the next documen
 on a bounded amount. Where the engine is not `threaded`, all of it happens in the caller's thread.
 """
 
-import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 
 from taskvec import Encoder
 from taskvec.blocks import blocks, map_ahead
@@ -21,14 +20,12 @@ from taskvec_integrations.encoding import Encoding
 from taskvec_integrations.engine import Engine, Record
 from taskvec_integrations.ledger import Ledger
 from taskvec_integrations.plan import Planner, Work
-from taskvec_integrations.report import IngestReport
+from taskvec_integrations.report import IngestReport, booked
 from taskvec_integrations.retries import Retries, describe
 from taskvec_integrations.upload import Uploader
 
 # Documents compared with the store at once: this many characters, or 256 documents where they are short.
 LOOK_AHEAD = 1 << 18
-
-log = logging.getLogger("taskvec")
 
 
 class Ingest:
@@ -50,7 +47,6 @@ class Ingest:
         self._engine = engine
         self._record = record
         self._part = part
-        self._opened = False
         self._ledger = Ledger(report)
         stop = threading.Event()
         self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
@@ -60,25 +56,15 @@ class Ingest:
 
     def __call__(self, documents: Iterable[Input], progress: Progress) -> IngestReport:
         """Ingest all documents. An error that ends the run early has the report so far as a note."""
-        report, start = self._ledger.report, time.perf_counter()
+        report, name = self._ledger.report, self._engine.name
         total = len(documents) if isinstance(documents, Sized) else None
-        try:
-            with reporting(progress, total, "ingesting") as tell:
-                self._run(documents, lambda: tell(report.documents.done, total))
-        except BaseException as error:
-            report.seconds = time.perf_counter() - start
-            if self._opened:
-                error.add_note(f"Ingested into {self._engine.name} before this; the same call goes on from there:\n{report}")
-                log.warning("Ingesting into %s ended early: %s\n%s", self._engine.name, describe(self._engine, error), report)
-            raise
-        report.seconds = time.perf_counter() - start
-        log.info("Ingested into %s\n%s", self._engine.name, report)
+        with booked(report, name, partial(describe, self._engine), self._part), reporting(progress, total, "ingesting") as tell:
+            self._run(documents, lambda: tell(report.documents.done, total))
         return report
 
     def open(self) -> None:
         """Make the collection, or check that it is `record`'s."""
         self._retries(open_for_writing, self._engine, self._record)
-        self._opened = True
 
     def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
         if not self._part:

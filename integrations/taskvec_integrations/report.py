@@ -1,7 +1,13 @@
 """What an ingest did, in numbers and in names."""
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
+
+log = logging.getLogger("taskvec")
 
 SHOWN = 20  # failures that are printed; the list has them all
 
@@ -92,3 +98,20 @@ class IngestReport:
         if len(self.failed) > SHOWN:
             lines.append(f"... and {len(self.failed) - SHOWN} more in report.failed")
         return "\n".join(lines)
+
+
+@contextmanager
+def booked(report: IngestReport, name: str, describe: Callable[[BaseException], str], part: bool = False) -> Iterator[None]:
+    """Take the time of a run into `name`; unless it is a part of another, log how it ended, and note the report on an error."""
+    start = time.perf_counter()
+    try:
+        yield
+    except BaseException as error:
+        report.seconds = time.perf_counter() - start
+        if report.documents.read and not part:
+            error.add_note(f"Ingested into {name} before this; the same call goes on from there:\n{report}")
+            log.warning("Ingesting into %s ended early: %s\n%s", name, describe(error), report)
+        raise
+    report.seconds = time.perf_counter() - start
+    if not part:
+        log.info("Ingested into %s\n%s", name, report)

@@ -52,10 +52,11 @@ PayloadColumns = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and split all, say what would be done; touch no database.")]
 Retry = Annotated[float, typer.Option(metavar="SECONDS", help="How long to try again when a database fails in the middle.")]
 Ray = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Work on a Ray cluster: its address, auto or local.")]
+Seconds = Annotated[float, typer.Option(min=0.0, help="How long each row is measured, at least one call.")]
 Question = Annotated[str, typer.Argument(help="What you want to know.")]
 From = Annotated[str, typer.Option("--from", metavar="URL", help=STORE_URL)]
 Limit = Annotated[int, typer.Option(min=1, help="How many chunks.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with the whole text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, with all there is.")]
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts; or give --input.")]
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", metavar="SOURCE", help="A file or folder as ingest reads it, or - for stdin.")

@@ -31,7 +31,7 @@ class Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """A record, unless it is an ingest's report, which commands print themselves."""
-        if record.module != "ingest":
+        if record.module != "report":
             say(record.getMessage())
 
 

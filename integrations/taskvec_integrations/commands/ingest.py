@@ -81,33 +81,32 @@ def _ingest(source: Source, target: Target, report: IngestReport) -> None:
 
 
 def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None:
-    ray, workers = require("ray", "ray"), require("taskvec_integrations.ray", "ray")
+    workers, cluster = require("taskvec_integrations.ray", "ray"), require("taskvec_integrations.ray.cluster", "ray")
     with target.url.explaining():
         with target.open() as store:
             store.exists()
-        ray.init(address=target.ray, logging_level="warning")
-        try:
-            with progress("ingesting", source.total, "documents") as tell:
-                workers.ingest_dataset(
-                    source,
-                    target.url,
-                    collection=target.collection,
-                    model=target.encoder.source,
-                    progress=_telling(tell, report),
-                    report=report,
-                    dimensions=target.dimensions,
-                    late_chunking=target.late_chunking,
-                    chunk_tokens=target.chunk_tokens,
-                    retry_seconds=target.retry_seconds,
-                    **{name: value for name, value in target.encoder.arguments.items() if value is not None},
-                )
-        finally:
-            ray.shutdown()
+        with cluster.joined(target.ray), progress("ingesting", source.total, "documents") as tell:
+            workers.ingest_dataset(
+                source,
+                target.url,
+                collection=target.collection,
+                model=target.encoder.source,
+                progress=_telling(tell, report),
+                report=report,
+                dimensions=target.dimensions,
+                late_chunking=target.late_chunking,
+                chunk_tokens=target.chunk_tokens,
+                retry_seconds=target.retry_seconds,
+                **{name: value for name, value in target.encoder.arguments.items() if value is not None},
+            )
 
 
 def _say_doubled(source: Source) -> None:
     if source.doubled:
-        say(f"{source.doubled:,} documents have an id that came before (such as {source.example!r}): the last of each id counts")
+        say(
+            f"{source.doubled:,} documents have the id of one that came before, or having none its text (such as "
+            f"{source.example!r}): the last of each counts"
+        )
 
 
 def _telling(tell: Tell, report: IngestReport) -> Callable[[int, int | None], None]:

@@ -61,7 +61,7 @@ class File(NamedTuple):
 class Source:
     """Documents of files, folders or stdin; `total` is their number where it is known.
 
-    doubled: how often an explicit id came again, and an example; complete when all was read.
+    doubled: how often an id came again, or without one a text with another payload, and an example; complete when all was read.
     """
 
     files: Sequence[File]
@@ -94,7 +94,7 @@ class Source:
                     next(numbers)  # which name places
                     yield row if id is None else Unreadable(id, row.reason)
                 elif id is not None:
-                    self._remember(id)
+                    self._remember(id, id)
                     yield Document(id, row.values["text"])
                 else:
                     yield self.document(row, next(numbers))
@@ -119,17 +119,24 @@ class Source:
                     row.where, "its text is empty or blank" if isinstance(text, str | list) else f"its text is {text!r}"
                 )
             id = number if columns.numbers else content_id(whole)
+            if not columns.numbers:
+                self._remember(id, row.where, repr(payload))
         else:
-            self._remember(id)
+            self._remember(id, str(id))
         return Document(id, chunks=text, payload=payload) if isinstance(text, list) else Document(id, text, payload=payload)
 
-    def _remember(self, id: object) -> None:
-        if len(self._seen) < REMEMBERED:
-            before = len(self._seen)
-            self._seen.add(hash(str(id)))
-            if len(self._seen) == before:
-                self.doubled += 1
-                self.example = self.example or str(id)
+    def _remember(self, id: object, example: str, payload: str | None = None) -> None:
+        """Count an id that came before; payload: of a document whose id is made of its text, of which exact copies may come."""
+        if len(self._seen) >= REMEMBERED or (payload is not None and not self._is_new((id, payload))):
+            return
+        if not self._is_new(str(id)):
+            self.doubled += 1
+            self.example = self.example or example
+
+    def _is_new(self, value: object) -> bool:
+        before = len(self._seen)
+        self._seen.add(hash(value))
+        return len(self._seen) > before
 
 
 def find_files(name: str, lines: bool, alone: bool = True) -> list[File]:

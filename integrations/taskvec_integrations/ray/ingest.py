@@ -90,12 +90,22 @@ def ingest_dataset(
     parts = rows.repartition(target_num_rows_per_block=check_part(part_documents))
     run = Tally(collection, IngestReport() if report is None else report)
     with owned(opening) as opening, run.closing(), reporting(progress is not True and progress, total) as tell:
-        for outcome in outcomes(parts, pool, opening, read, bars=progress is True):
-            run.add(outcome)
-            tell(run.report.documents.done, total)
-        if run.report.changed:
-            opening.finish()
+        try:
+            for outcome in outcomes(parts, pool, opening, read, bars=progress is True):
+                run.add(outcome)
+                tell(run.report.documents.done, total)
+        except BaseException:
+            with suppress(Exception):
+                finish(opening, run.report)
+            raise
+        finish(opening, run.report)
     return run.report
+
+
+def finish(opening: Opening, report: IngestReport) -> None:
+    """What comes after the last part, where any has changed anything."""
+    if report.changed:
+        opening.finish()
 
 
 def outcomes(parts: Dataset, pool: Pool, opening: Opening, read: Reader, bars: bool) -> Iterator[Outcome]:

@@ -1,7 +1,6 @@
 """The books of a run that many actors do: adds the reports of its parts up, and finds ids that came in more than one."""
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskvec_integrations.ray.parts import Outcome
-from taskvec_integrations.report import IngestReport
+from taskvec_integrations.report import IngestReport, booked
 
 REMEMBERED = 100_000_000
 """Ids that are looked at for doubles: 800 MB of memory."""
@@ -40,19 +39,12 @@ class Tally:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Take the time of a run and log how it ended; an error has the report so far as a note."""
-        start = time.perf_counter()
+        """Take the time of a run and log how it ended, as `Store.ingest` does; warn of ids that came more than once."""
         try:
-            yield
-        except BaseException as error:
-            self.report.seconds = time.perf_counter() - start
-            error.add_note(f"Ingested into {self._name!r} before this; the same call goes on from there:\n{self.report}")
-            log.warning("Ingesting into %s ended early: %s: %s\n%s", self._name, type(error).__name__, error, self.report)
-            raise
+            with booked(self.report, self._name, lambda error: f"{type(error).__name__}: {error}"):
+                yield
         finally:
             self._warn_of_doubles()
-        self.report.seconds = time.perf_counter() - start
-        log.info("Ingested into %s\n%s", self._name, self.report)
 
     def _warn_of_doubles(self) -> None:
         if doubled := self._kept - len(np.unique(np.concatenate(self._ids or [np.empty(0, np.uint64)]))):

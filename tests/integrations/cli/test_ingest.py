@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,7 +104,7 @@ def test_doubled_ids_are_said(taskvec: Taskvec, dry_run: list[str]) -> None:
     given = lines(*({"id": number % 2, "text": f"text {number}"} for number in range(5)))
     done = taskvec("ingest", "-", *ingest_arguments(TO, *dry_run), stdin=given)
     assert done.code == 0
-    assert "3 documents have an id that came before (such as '0'): the last of each id counts" in done.err
+    assert "3 documents have the id of one that came before, or having none its text (such as '0')" in done.err
 
 
 def test_a_dry_run_counts_and_writes_nothing(taskvec: Taskvec, tmp_path: Path, mini: Encoder) -> None:
@@ -254,8 +254,14 @@ def test_what_a_search_shows(taskvec: Taskvec) -> None:
 
 
 def test_ray_gets_everything(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ray, workers = ModuleType("ray"), ModuleType("taskvec_integrations.ray")
+    cluster, workers = ModuleType("taskvec_integrations.ray.cluster"), ModuleType("taskvec_integrations.ray")
     seen: dict[str, Any] = {}
+
+    @contextmanager
+    def joined(address: str) -> Iterator[None]:
+        seen.update(address=address)
+        yield
+        seen.update(left=True)
 
     def ingest_dataset(source: Any, url: StoreURL, *, report: IngestReport, progress: Any, **options: Any) -> IngestReport:
         seen.update(options, documents=[one.id for one in source], url=url)
@@ -264,17 +270,16 @@ def test_ray_gets_everything(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch, 
         return report
 
     workers.ingest_dataset = ingest_dataset  # type: ignore[attr-defined]
-    ray.init = lambda **options: seen.update(options)  # type: ignore[attr-defined]
-    ray.shutdown = lambda: seen.update(shutdown=True)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ray", ray)
+    cluster.joined = joined  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "taskvec_integrations.ray", workers)
+    monkeypatch.setitem(sys.modules, "taskvec_integrations.ray.cluster", cluster)
+    (tmp_path / "docs.jsonl").write_text(rows(**TEXTS))
     options = ["--ray", "10.0.0.1:6379", "--late-chunking", "--dimensions", 32, "--chunk", 64, "--retry", 9]
-    done = taskvec("ingest", "-", *ingest_arguments(TO, *options), stdin=rows(**TEXTS))
+    done = taskvec("ingest", "docs.jsonl", *ingest_arguments(TO, *options))
     assert done.code == 0, done.err
     assert done.counts("documents")["written"] == 2
     assert seen == {
         "address": "10.0.0.1:6379",
-        "logging_level": "warning",
         "documents": ["bread", "tides"],
         "url": StoreURL.parse(f"qdrant://{tmp_path}/index"),
         "collection": "docs",
@@ -284,7 +289,7 @@ def test_ray_gets_everything(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch, 
         "late_chunking": True,
         "chunk_tokens": 64,
         "retry_seconds": 9.0,
-        "shutdown": True,
+        "left": True,
     }
 
 

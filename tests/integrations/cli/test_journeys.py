@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
-from cli_support import COMMAND, ENVIRONMENT, PROGRAM, ingest_arguments, process
+from cli_support import COMMAND, ENVIRONMENT, PROGRAM, ingest_arguments, interruptible, process, wait_until_some_are_written
 from taskvec_integrations.engine import uuid_of
 
 TEXTS = {
@@ -71,13 +70,8 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path, url: str, count: int)
     with (tmp_path / "docs.jsonl").open("w") as file:
         for number in range(count):
             file.write(json.dumps({"id": number, "text": f"Document {number} says {number**2}, and goes on about it."}) + "\n")
-    command = [*COMMAND, "ingest", "docs.jsonl", *ingest_arguments(url)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    listens = {
-        "start_new_session": True,
-        "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    }  # whatever runs this
-    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **listens, **pipes) as run:  # type: ignore[call-overload]
+    command = ["ingest", "docs.jsonl", *ingest_arguments(url)]
+    with interruptible(*command, folder=tmp_path) as run:
         wait_until_some_are_written(run, tmp_path)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does
         _, err = run.communicate(timeout=60)
@@ -93,21 +87,6 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path, url: str, count: int)
         with closing(QdrantClient(path=str(tmp_path / "index"))) as client:
             points, _ = client.scroll("docs", limit=count + 1)
         assert {point.id for point in points} == {uuid_of(str(number), 0) for number in range(count)}
-
-
-def wait_until_some_are_written(run: "subprocess.Popen[str]", folder: Path) -> None:
-    """Until the index on disk has grown; no output says it, since stderr is no terminal here."""
-
-    def size() -> int:
-        return sum(path.stat().st_size for path in folder.glob("index*/**/*") if path.is_file())
-
-    first = 0
-    while run.poll() is None:
-        first = first or size()
-        if size() > first + 100_000:
-            return
-        time.sleep(0.02)
-    raise AssertionError(run.communicate())
 
 
 def test_json_lines_through_pipes(folder: Path) -> None:

@@ -185,6 +185,17 @@ def test_doubled_ids_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(bounded._seen) == 2
 
 
+def test_a_text_without_an_id_that_comes_again_is_counted_where_its_payload_is_another(tmp_path: Path) -> None:
+    rows = [{"text": "a", "shop": 1}, {"text": "a", "shop": 1}, {"text": "b", "shop": 1}, {"text": "a", "shop": 2}]
+    path = write(tmp_path, "d.jsonl", rows)
+    source = Source.open([str(path)], Columns())
+    assert len({document.id for document in source if isinstance(document, Document)}) == 2
+    assert (source.doubled, source.example) == (1, f"{path}, line 4")
+    numbered = Source.open([str(path)], Columns(numbers=True))
+    assert len(list(numbered)) == 4
+    assert numbered.doubled == 0
+
+
 def test_values_of_parquet_become_json(tmp_path: Path) -> None:
     when = datetime(2026, 1, 2, tzinfo=UTC)
     rows = [{"id": 1.0, "text": "x", "when": when, "price": Decimal("1.50"), "score": float("nan"), "tags": ["a"], "none": None}]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,6 +59,16 @@ def test_many_actors_make_what_one_process_makes(tmp_path: Path, mini: Any) -> N
         assert_same(in_folder(ours), in_folder(theirs))
     assert done[-1] == (40, None)
     assert {report.chunks.deleted, report.chunks.encoded} == {3, 2}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_hugging_face_dataset(tmp_path: Path, mini: Any) -> None:
+    given = [row for row in rows() if row["id"] not in ("d7", "d9")]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, given)))
+    ours, theirs = f"qdrant://{tmp_path}/ours", f"qdrant://{tmp_path}/theirs"
+    report = ingest_dataset(datasets.Dataset.from_list(given), ours, collection="docs", **SETTINGS, **POOL)
+    assert numbers(report) == numbers(alone(tmp_path / "a.jsonl", theirs, encoder=mini, **SETTINGS))
+    assert_same(in_folder(ours), in_folder(theirs))
 
 
 @pytest.mark.usefixtures("cluster")

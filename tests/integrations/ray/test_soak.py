@@ -112,7 +112,8 @@ STORES = {"qdrant": ("qdrant://{}", in_folder), "milvus": ("milvus://{}.db", in_
         pytest.param(1, "milvus", 10_000, "MapWorker", id="one machine, milvus-lite"),
         pytest.param(2, "qdrant", 2_000, "MapWorker", id="two machines, Qdrant"),
         pytest.param(2, "milvus", 2_000, "MapWorker", id="two machines, milvus-lite"),
-        pytest.param(1, "qdrant", 2_000, "Writer", id="the writer is killed"),
+        pytest.param(1, "qdrant", 2_000, "Writer", id="the writer of Qdrant is killed"),
+        pytest.param(1, "milvus", 2_000, "Writer", id="the writer of milvus-lite is killed"),
     ],
 )
 def test_a_lost_actor_loses_nothing(tmp_path: Path, mini: Encoder, number: int, store: str, documents: int, victim: str) -> None:

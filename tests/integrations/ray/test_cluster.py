@@ -1,0 +1,86 @@
+"""`taskvec ingest --ray` on a Ray of its own: what one process makes, nothing twice, Ctrl-C; addresses that lead nowhere."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import ray
+
+from cli_support import Done, ingest_arguments, interruptible, process, wait_until_some_are_written
+from ray_support import alone, assert_same, in_folder
+from taskvec import Encoder
+from taskvec_integrations.engine import uuid_of
+from taskvec_integrations.ray.cluster import joined
+
+ON_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+
+
+def said_by_us(err: str) -> list[str]:
+    """Without the line that the C++ part of Ray writes about what Ray Data does, which nothing but its log level turns off."""
+    return [line for line in err.splitlines() if "core_worker.cc" not in line]
+
+
+def on_ray(folder: Path) -> Done:
+    return process("ingest", "docs.jsonl", *ingest_arguments("qdrant://./ray", "--ray", "local"), folder=folder, **ON_RAY)
+
+
+def test_the_command_on_a_ray_of_its_own(tmp_path: Path, mini: Encoder) -> None:
+    documents = [{"id": n, "text": f"Document {n} says {n**2}.", "odd": bool(n % 2)} for n in range(20)]
+    (tmp_path / "docs.jsonl").write_text("\n".join(map(json.dumps, documents)) + "\nno JSON\n")
+    first = on_ray(tmp_path)
+    assert first.code == 3, first.err
+    assert first.counts("documents")["written"] == 20
+    (said,) = said_by_us(first.err)
+    assert said.startswith(f"failed: {tmp_path}/docs.jsonl, line 21: it is no JSON")
+    alone(tmp_path / "docs.jsonl", f"qdrant://{tmp_path}/alone", encoder=mini)
+    assert_same(in_folder(f"qdrant://{tmp_path}/ray"), in_folder(f"qdrant://{tmp_path}/alone"), atol=1e-5)
+    again = on_ray(tmp_path)
+    assert again.counts("documents") == {"read": 21, "encoded": 0, "written": 0, "skipped": 20, "deleted": 0, "failed": 1}
+
+
+def test_ctrl_c_ends_ray_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    count = 1500
+    with (tmp_path / "docs.jsonl").open("w") as file:
+        for n in range(count):
+            file.write(json.dumps({"id": n, "text": f"Document {n} says {n**2}, and goes on about it."}) + "\n")
+    command = ["ingest", "docs.jsonl", *ingest_arguments("qdrant://./index", "--ray", "local")]
+    with interruptible(*command, folder=tmp_path, **ON_RAY) as run:
+        wait_until_some_are_written(run, tmp_path)
+        os.killpg(run.pid, signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert said_by_us(err) == ["Interrupted. What is written stays: the same command goes on from there."]
+    again = process(*command, folder=tmp_path, **ON_RAY)
+    counts = again.counts("documents")
+    assert (again.code, counts["read"], counts["failed"]) == (0, count, 0)
+    assert counts["skipped"] > 0
+    assert counts["skipped"] + counts["written"] == count
+    assert in_folder(f"qdrant://{tmp_path}/index").keys() == {uuid_of(str(n), 0) for n in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ray://10.0.0.1:10001", "is no address of a cluster here: run the command on a machine of the cluster, with auto"),
+        ("10.0.0.1", "'10.0.0.1' is no address of a cluster here: use local, auto or HOST:PORT"),
+        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1' ([Errno 111] Connection refused); start one"),
+        ("127.0.0.1:99999", "no Ray cluster answers at '127.0.0.1:99999'"),
+        ("nowhere.invalid:6379", "no Ray cluster answers at 'nowhere.invalid:6379'"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_sentence_at_once(address: str, said: str) -> None:
+    with pytest.raises((ValueError, ConnectionError), match=re.escape(said)), joined(address):
+        pass
+
+
+def test_a_machine_without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: str) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "init", init)
+    message = r"no Ray cluster found at 'auto' \(Could not .*\); start one with `ray start --head`, or use local"
+    with pytest.raises(ConnectionError, match=message), joined("auto"):
+        pass
