@@ -2,17 +2,16 @@
 
 import logging
 import re
-import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 
-ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-REACHED = 5.0
-"""Seconds in which the head of a cluster takes a connection; Ray would try for more than a minute."""
-
-START = "start one with `ray start --head`, or use local"
+ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+PATIENCE = 15.0
+"""Seconds that the head of a cluster has to answer, of which starting Python takes two; `ray.init` would try for minutes."""
 
 
 @contextmanager
@@ -21,11 +20,9 @@ def joined(address: str) -> Iterator[None]:
 
     ValueError for what is no address, ConnectionError where no cluster answers.
     """
-    _check(address)
-    try:
-        ray.init(address=address, logging_level=logging.ERROR)
-    except ConnectionError as error:
-        raise ConnectionError(f"no Ray cluster found at {address!r} ({error}); {START}") from None
+    if address != "local":
+        _check(address)
+    ray.init(address=address, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has one of its own, with a line for each step
     try:
         yield
@@ -34,14 +31,17 @@ def joined(address: str) -> Iterator[None]:
 
 
 def _check(address: str) -> None:
-    if address in ("local", "auto"):
-        return
-    found = ADDRESS.fullmatch(address)
-    if not found:
+    if address != "auto" and not ADDRESS.fullmatch(address):
         client = address.startswith("ray://")  # by which Ray Data works in part only
         advice = "run the command on a machine of the cluster, with auto" if client else "use local, auto or HOST:PORT"
         raise ValueError(f"{address!r} is no address of a cluster here: {advice}")
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        socket.create_connection((found["host"].strip("[]"), int(found["port"])), REACHED).close()
-    except (OSError, OverflowError) as error:
-        raise ConnectionError(f"no Ray cluster answers at {address!r} ({error}); {START}") from None
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        said = f"none in {PATIENCE:g} s"
+    except subprocess.CalledProcessError as error:
+        said = " ".join((error.stderr or error.stdout).strip().split("\n")[-1].split()) or "it is not healthy"
+    else:
+        return
+    raise ConnectionError(f"no Ray cluster answers at {address!r} ({said}): start one with `ray start --head`, or use local")
