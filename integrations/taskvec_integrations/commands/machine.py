@@ -10,7 +10,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from taskvec.attention import Attention, aligned_attention, choose_attention, grouped_attention, varlen_attention
+from taskvec.attention import (
+    Attention,
+    aligned_attention,
+    amx_attention,
+    choose_attention,
+    grouped_attention,
+    varlen_attention,
+)
 from taskvec.devices import activation_dtype, bfloat16_is_fast, choose_device, choose_dtype, matmul_seconds
 from taskvec.linear import packing_works
 
@@ -29,6 +36,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
 FEATURES = {"avx2": "AVX2", "avx512_f": "AVX-512", "avx512_vnni": "VNNI", "avx512_bf16": "bfloat16", "amx_bf16": "AMX"}
 ATTENTION: Mapping[Attention, str] = {
     varlen_attention: "packed flash attention, all lengths in one call",
+    amx_attention: "taskvec's own for AMX, compiled on this machine",
     aligned_attention: "a call for each length, keys in steps of 16",
     grouped_attention: "a call for each length",
 }
