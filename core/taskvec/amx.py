@@ -1,4 +1,4 @@
-"""The attention of attention.c on CPUs with AMX: whether it can be had here, and how it is called. Knows tensors, not the model."""
+"""The attention of attention.c on CPUs with AMX: where it can be had and how it is called. Knows tensors, no model."""
 
 import ctypes
 import logging
