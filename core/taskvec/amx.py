@@ -21,13 +21,13 @@ FLAGS = (
     "-O3", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mfma",
     "-mprefer-vector-width=512",
 )  # fmt: skip
-ALONE = 2**17  # scores of all heads up to which waking other threads costs more than it saves
+ALONE = 32  # tokens up to which waking other threads costs more than it saves
 
 log = logging.getLogger("taskvec")
 
 
 class Kernel(NamedTuple):
-    """The compiled library, and the function of torch's own OpenMP that starts its threads: a second OpenMP would fight with it."""
+    """The compiled library, and what starts the threads of torch's own OpenMP: those of a second one would fight with them."""
 
     library: ctypes.CDLL
     parallel: ctypes.c_void_p
@@ -36,8 +36,7 @@ class Kernel(NamedTuple):
         """qkv (T, 3, heads, head_dim), cos (T, 1, 1, head_dim), sin half as wide, all bfloat16 -> (T, heads, head_dim)."""
         tokens, _, heads, head_dim = qkv.shape
         qkv, cos, sin = qkv.contiguous(), cos.contiguous(), sin.contiguous()
-        scores = heads * sum(length * length for length in batch.lengths)
-        threads = torch.get_num_threads() if scores > ALONE else 1
+        threads = torch.get_num_threads() if tokens > ALONE else 1
         size = self.library.taskvec_space(max(batch.lengths))
         space = torch.empty(threads * size, dtype=torch.uint8)
         out = torch.empty(tokens, heads, head_dim, dtype=torch.bfloat16)

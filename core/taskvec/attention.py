@@ -1,7 +1,7 @@
 """Attention within each sequence of a packed row, rotary positions included. The one place that differs between devices.
 
-All of kind `Attention` take qkv (T, 3, heads, head_dim) and the rows of the rotary tables for its tokens, cos (T, 1, 1, head_dim) and
-sin half as wide, and give (T, heads, head_dim); no dense T x T mask exists anywhere.
+All of kind `Attention` take qkv (T, 3, heads, head_dim) and the rotary tables of its positions, cos (T, 1, 1, head_dim) and sin half
+as wide, and give (T, heads, head_dim); no dense T x T mask exists anywhere.
 """
 
 import logging
