@@ -1,7 +1,7 @@
 """Attention within each sequence of a packed row, rotary positions included. The one place that differs between devices.
 
-All of kind `Attention` take qkv (T, 3, heads, head_dim) and the rotary tables of its positions, cos (T, 1, 1, head_dim) and sin half
-as wide, and give (T, heads, head_dim); no dense T x T mask exists anywhere.
+All of kind `Attention` take qkv (T, 3, heads, head_dim) and the rotary tables of its positions, cos (T, 1, 1, head_dim) and sin
+half as wide, and give (T, heads, head_dim); no dense T x T mask exists anywhere.
 """
 
 import logging
@@ -76,8 +76,8 @@ def amx_works(head_dim: int) -> bool:
     batch = PackedTensors(lengths, starts, starts, starts, starts, starts)
     angles = torch.linspace(0, 9, tokens * head_dim // 2).view(tokens, 1, 1, -1)
     waves = torch.linspace(0, 999, tokens * 3 * heads * head_dim).sin().view(tokens, 3, heads, -1)
-    inputs = [x.bfloat16() for x in (waves, angles.cos().repeat(1, 1, 1, 2), angles.sin())]
-    found, wanted = own(*inputs, batch), grouped_attention(*(x.float() for x in inputs), batch)
+    qkv, cos, sin = (x.bfloat16() for x in (waves, angles.cos().repeat(1, 1, 1, 2), angles.sin()))
+    found, wanted = own(qkv, cos, sin, batch), grouped_attention(qkv.float(), cos.float(), sin.float(), batch)
     if torch.allclose(found.float(), wanted, rtol=0.02, atol=0.02):
         return True
     log.warning("taskvec: attention.c computes something else on this machine, torch does the attention")

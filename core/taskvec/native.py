@@ -26,7 +26,7 @@ def load(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(str(compiled(source, flags)))
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip()
+        said = error.stderr.decode(errors="replace").strip() or error
         log.info("taskvec: %s cannot be compiled, torch does its work: %s", source.name, said)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         log.info("taskvec: %s cannot be used, torch does its work: %s", source.name, error)

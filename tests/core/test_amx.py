@@ -26,7 +26,6 @@ from taskvec.attention import aligned_attention, amx_attention, amx_works, rotat
 from taskvec.packing import PackedTensors
 
 CPU = torch.device("cpu")
-HEADS = 3
 needs_amx = pytest.mark.skipif(amx.kernel(64) is None, reason="this machine has no AMX, no C compiler or no OpenMP of torch")
 
 
@@ -41,10 +40,12 @@ def tables(positions: Tensor, head_dim: int, dtype: torch.dtype = torch.bfloat16
     return angles.cos().repeat(1, 1, 1, 2).to(dtype), angles.sin().to(dtype)
 
 
-def inputs(lengths: Sequence[int], head_dim: int, spread: float = 1.0) -> tuple[Tensor, Tensor, Tensor, PackedTensors]:
+def inputs(
+    lengths: Sequence[int], head_dim: int, spread: float = 1.0, heads: int = 3
+) -> tuple[Tensor, Tensor, Tensor, PackedTensors]:
     batch = packed(lengths)
     generator = torch.Generator().manual_seed(sum(lengths))
-    qkv = torch.randn(sum(lengths), 3, HEADS, head_dim, generator=generator).mul_(spread).bfloat16()
+    qkv = torch.randn(sum(lengths), 3, heads, head_dim, generator=generator).mul_(spread).bfloat16()
     return qkv, *tables(batch.positions, head_dim), batch
 
 
@@ -74,10 +75,10 @@ def threads(count: int) -> Iterator[None]:
 @pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("lengths", [(1, 2, 15, 16, 17), (31, 32, 33, 63, 64, 65), (1200, 129, 206, 40)], ids=str)
 def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: float, head_dim: int) -> None:
-    given = inputs(lengths, head_dim, spread)
+    given = inputs(lengths, head_dim, spread, heads=24)
     wanted = exact(*given)
     ours, theirs = (attend(*given).double() - wanted for attend in (amx_attention, aligned_attention))
-    assert rms(ours) <= 1.05 * rms(theirs)
+    assert rms(ours) <= 1.1 * rms(theirs)
     for own, other in zip(ours.split(lengths), theirs.split(lengths), strict=True):  # few numbers, so they scatter
         assert rms(own) <= 2 * rms(other)
         assert own.abs().max() <= 2 * other.abs().max()
