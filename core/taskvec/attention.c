@@ -73,7 +73,8 @@ static inline void rotate(const Work *w, int part, int row, bf16 *out) {
     for (int i = 0; i < DIM / 32; i++) _mm512_store_si512(out + 32 * i, (__m512i)_mm512_cvtne2ps_pbh(y[2 * i + 1], y[2 * i]));
 }
 
-/* 16 rows from token `first` of the sequence on, zeros from `count` on: what lay there before might be no number. */
+/* 16 rows from token `first` of the sequence on, zeros from `count` on: nobody reads what becomes of those, but what lay there
+   before must not decide when sums are scaled anew. */
 static void rotate_rows(const Work *w, int part, int first, int count, bf16 *out) {
     for (int i = 0; i < count; i++) rotate(w, part, w->start + first + i, out + i * DIM);
     if (count < 16) memset(out + count * DIM, 0, (16 - count) * DIM * sizeof(bf16));
@@ -313,7 +314,7 @@ static void take_pieces(Call *call, Work *w) {
         }
         if (s == call->sequences) return;
         const int from = (piece - first) / call->heads * call->chunk;
-        w->head = (piece - first) % call->heads;
+        w->head = piece % call->heads;
         w->ahead = w->n > 1024 ? 0 : call->threads * DIM; /* of a long text it would be gone again until then */
         attend(w, from, min(from + call->chunk, w->n));
     }

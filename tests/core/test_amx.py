@@ -100,7 +100,8 @@ def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int)
 
 @needs_amx
 def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
-    given = inputs([1500], 64)
+    lengths = (1029, 800)  # the last piece of the first is 5 queries
+    given = inputs(lengths, 64, spread=3)
     found = []
     for count in (1, 2, 16):
         with threads(count):
@@ -114,7 +115,7 @@ def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
 def test_scores_that_rise_to_the_end(head_dim: int) -> None:
     """The largest score comes in the last block, powers of two above all before: what was summed up must be scaled down."""
     qkv, cos, sin, batch = inputs([400], head_dim)
-    qkv[:, 1] = qkv[:1, 0] * torch.linspace(-3, 3, 400).view(-1, 1, 1)
+    qkv[:, 1] = qkv[:1, 0] * torch.linspace(-40, 40, 400).view(-1, 1, 1)
     cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
     q, k, v = (x.double().transpose(0, 1) for x in rotated(qkv, cos, sin))
     wanted = F.scaled_dot_product_attention(q, k, v).transpose(0, 1)
@@ -150,6 +151,13 @@ def test_no_numbers_stay_within_their_sequence() -> None:
     assert found[20:65].isnan().all()
     assert torch.equal(found[:20], wanted[:20])
     assert torch.equal(found[65:], wanted[65:])
+
+
+@needs_amx
+def test_small_numbers_are_numbers_again_afterwards() -> None:
+    """While it runs they are taken as 0, which is a setting of the thread."""
+    amx_attention(*inputs([20], 64))
+    assert float(torch.full((1,), 1e-40) * 1) > 0
 
 
 AT_THE_EDGE = """
