@@ -95,18 +95,4 @@ class Transformer:
 
     def _attend(self, layer: Layer, x: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
         qkv = layer.qkv(x).view(len(x), 3, self.heads, -1)
-        q, k = rotate(qkv.narrow(1, 0, 2), cos, sin).unbind(1)
-        return self.attention(q, k, qkv.select(1, 2), batch).flatten(1)
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """RoPE in half-rotation (NeoX) form: x (T, ..., head_dim); cos broadcasts over it, sin over (T, ..., head_dim / 2).
-
-    Source: Su et al. 2021, https://arxiv.org/abs/2104.09864, with the halves of the head as pairs. One pass over whole heads and
-    two over half ones, which is 30 % less than making each half and joining them.
-    """
-    half = x.shape[-1] // 2
-    out = x * cos
-    out.narrow(-1, 0, half).addcmul_(x.narrow(-1, half, half), sin, value=-1)
-    out.narrow(-1, half, half).addcmul_(x.narrow(-1, 0, half), sin)
-    return out
+        return self.attention(qkv, cos, sin, batch).flatten(1)

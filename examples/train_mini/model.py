@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from taskvec import Task
+from taskvec.attention import rotated
 from taskvec.config import ModelConfig
 from taskvec.late_chunking import Span, document_sequences
 from taskvec.layout import QKV, TOKEN_TYPES, WORDS, modules
@@ -145,13 +146,14 @@ class Student:
         return Norm(weight, bias, self.config.layer_norm_eps)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors) -> Tensor:
+def attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """What `grouped_attention` computes, as plain matmuls where texts are short: on a CPU their backward pass is much faster."""
+    q, k, v = rotated(qkv, cos, sin)
     runs = [(length, len(list(run))) for length, run in groupby(batch.lengths)]
     sizes = [length * count for length, count in runs]
     parts = []
-    for (length, count), *qkv in zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
-        q_, k_, v_ = (x.reshape(count, length, *x.shape[1:]).transpose(1, 2) for x in qkv)
+    for (length, count), *own in zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
+        q_, k_, v_ = (x.reshape(count, length, *x.shape[1:]).transpose(1, 2) for x in own)
         if length > 1024:
             out = F.scaled_dot_product_attention(q_, k_, v_)
         else:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskvec.attention import aligned_attention, choose_attention, grouped_attention, key_windows
+from taskvec.attention import attend_in_groups, key_windows
 from taskvec.packing import PackedTensors
 
 
@@ -26,7 +26,7 @@ def test_any_composition(lengths: list[int], multiple: int, ordered: bool) -> No
     generator = torch.Generator().manual_seed(sum(lengths))
     qkv = torch.randn(sum(lengths), 3, 2, 8, generator=generator)
     q, k, v = qkv.unbind(1)
-    out = grouped_attention(q, k, v, packed(lengths), multiple)
+    out = attend_in_groups(q, k, v, packed(lengths), multiple)
     assert out.shape == q.shape
     torch.testing.assert_close(out, alone(q, k, v, lengths), atol=1e-5, rtol=1e-5)
 
@@ -43,15 +43,12 @@ def test_a_neighbour_does_matter_without_the_mask() -> None:
     assert windows[1].mask.flatten().tolist() == [False] * 9 + [True] * 7
 
 
-def test_half_precision_on_the_cpu_is_aligned_and_float32_is_not() -> None:
-    cpu = torch.device("cpu")
-    assert choose_attention(cpu, torch.bfloat16, 64) is aligned_attention
-    assert choose_attention(cpu, torch.float32, 64) is grouped_attention
+def test_keys_are_aligned_up_to_a_block_of_them() -> None:
     lengths = [600, 206, 190, 190, 63]
     windows, _ = key_windows(tuple(lengths), 16)
     assert [window.keys for window in windows] == [600, 208, 192, 64]
     q, k, v = torch.randn(sum(lengths), 3, 2, 64, generator=torch.Generator().manual_seed(0)).bfloat16().unbind(1)
-    out = aligned_attention(q, k, v, packed(lengths))
+    out = attend_in_groups(q, k, v, packed(lengths), 16)
     torch.testing.assert_close(out, alone(q, k, v, lengths), atol=0.02, rtol=0.02)
 
 
@@ -59,5 +56,5 @@ def test_extreme_keys_of_a_neighbour_do_not_reach_a_sequence() -> None:
     lengths = [5, 11]
     q, k, v = torch.randn(16, 3, 2, 8, generator=torch.Generator().manual_seed(0)).unbind(1)
     k[5:] = 1e30
-    out = grouped_attention(q, k, v, packed(lengths), 16)
+    out = attend_in_groups(q, k, v, packed(lengths), 16)
     torch.testing.assert_close(out[:5], alone(q, k, v, lengths)[:5], atol=1e-5, rtol=1e-5)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from taskvec import devices
-from taskvec.attention import aligned_attention, choose_attention, grouped_attention, varlen_attention
+from taskvec import attention, devices
+from taskvec.attention import aligned_attention, amx_attention, choose_attention, grouped_attention, varlen_attention
 
 
 def test_cpu_dtype_follows_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,9 @@ ATTENTIONS = [
     ("cuda", torch.float32, 64, (9, 0), grouped_attention),
     ("cuda", torch.bfloat16, 12, (9, 0), grouped_attention),
     ("cpu", torch.float32, 64, (9, 0), grouped_attention),
-    ("cpu", torch.bfloat16, 64, (9, 0), aligned_attention),
+    ("cpu", torch.bfloat16, 64, (9, 0), amx_attention),
+    ("cpu", torch.bfloat16, 16, (9, 0), aligned_attention),
+    ("cpu", torch.float16, 64, (9, 0), aligned_attention),
     ("mps", torch.float16, 64, (9, 0), grouped_attention),
 ]
 
@@ -70,6 +72,7 @@ ATTENTIONS = [
 def test_packed_flash_attention_only_where_it_runs(
     monkeypatch: pytest.MonkeyPatch, device: str, dtype: torch.dtype, head_dim: int, capability: tuple[int, int], expected: object
 ) -> None:
+    monkeypatch.setattr(attention, "amx_works", lambda head_dim: head_dim == 64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
     assert choose_attention(torch.device(device), dtype, head_dim) is expected

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference import Reference, assert_faithful
-from taskvec import Encoder, Task, adapters, linear, lora, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec import Encoder, Task, adapters, attention, linear, lora, model, packing, pipeline, pooling, runner, tokenizer
 
 Patch = pytest.MonkeyPatch
 
@@ -45,17 +45,17 @@ def interleaved_rope(patch: Patch) -> None:
         cos = cos[..., : sin.shape[-1]]
         return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)
 
-    patch.setattr(model, "rotate", rotate)
+    patch.setattr(attention, "rotate", rotate)
 
 
 def keys_shifted_by_one_position(patch: Patch) -> None:
-    right = model.rotate
+    right = attention.rotate
 
     def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         query, key = x.split(1, dim=1)
         return torch.cat((right(query, cos, sin), right(key, cos.roll(1, 0), sin.roll(1, 0))), dim=1)
 
-    patch.setattr(model, "rotate", rotate)
+    patch.setattr(attention, "rotate", rotate)
 
 
 def frequencies_shifted(patch: Patch) -> None:

@@ -1,0 +1,76 @@
+"""Compiles a C file once for this user and loads it. Knows compilers and the cache, not what is computed.
+
+The package brings no binaries: a file is compiled in a second where there is a compiler, and who calls has another way where not.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+COMPILERS = ("cc", "gcc", "clang")
+PATIENCE = 60  # seconds a compiler may take
+
+log = logging.getLogger("taskvec")
+
+
+def load(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
+    """The library of a C file, compiled now or before; None, and why in the log, where that cannot be."""
+    try:
+        return ctypes.CDLL(str(compiled(source, flags)))
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip() or error
+        log.info("taskvec: %s cannot be compiled, torch does its work: %s", source.name, said)
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        log.info("taskvec: %s cannot be used, torch does its work: %s", source.name, error)
+    return None
+
+
+def compiled(source: Path, flags: Sequence[str]) -> Path:
+    """The library in this user's cache; raises OSError or what subprocess raises."""
+    command = [*compiler(), *flags, "-shared", "-fPIC"]
+    version = subprocess.run([*compiler(), "--version"], check=True, capture_output=True, timeout=PATIENCE).stdout
+    parts = (source.read_bytes(), shlex.join(command).encode(), version)
+    key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
+    library = cache_folder() / f"{source.stem}-{key}.so"
+    if not library.exists():
+        # Under a name of its own, then renamed: others who do the same see all of it or nothing.
+        with tempfile.TemporaryDirectory(prefix="making-", dir=library.parent) as folder:
+            made = Path(folder) / library.name
+            arguments = [*command, "-o", str(made), str(source), "-lm"]
+            subprocess.run(arguments, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+            made.chmod(0o600)
+            made.replace(library)
+    check_ours(library, stat.S_IFREG)
+    return library
+
+
+def compiler() -> list[str]:
+    """The command of a C compiler, from $CC or a usual name; FileNotFoundError where there is none."""
+    named = shlex.split(os.environ.get("CC", ""))
+    for command in ([named] if named else []) + [[name] for name in COMPILERS]:
+        if found := shutil.which(command[0]):
+            return [found, *command[1:]]
+    raise FileNotFoundError(f"no C compiler: {', '.join(COMPILERS)} are not on the PATH and CC does not name one")
+
+
+def cache_folder() -> Path:
+    """A folder that only this user can read or write, made where it is missing; PermissionError where it is not so."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "taskvec" / "native"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_ours(folder, stat.S_IFDIR)
+    return folder
+
+
+def check_ours(path: Path, kind: int) -> None:
+    """Raise PermissionError where loading from `path` would run what somebody else may have put there."""
+    found = path.lstat()
+    if stat.S_IFMT(found.st_mode) != kind or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{path} is not a file or folder of this user alone: remove it, or chmod go= {path}")

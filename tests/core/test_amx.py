@@ -1,0 +1,290 @@
+"""Our own attention for AMX: as exact as torch's, the same alone and in any company, and left out where it cannot be had."""
+
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from checkpoints import Shape, random_weights, write_native
+from taskvec import Encoder, amx, attention, native
+from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
+from taskvec.packing import PackedTensors
+
+CPU = torch.device("cpu")
+needs_amx = pytest.mark.skipif(amx.kernel(64) is None, reason="this machine has no AMX, no C compiler or no OpenMP of torch")
+
+
+def packed(lengths: Sequence[int]) -> PackedTensors:
+    starts = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return PackedTensors(tuple(lengths), starts, positions, starts, starts, starts)
+
+
+def tables(positions: Tensor, head_dim: int, dtype: torch.dtype = torch.bfloat16) -> tuple[Tensor, Tensor]:
+    angles = (positions[:, None] * 20000 ** (-torch.arange(0, head_dim, 2) / head_dim)).view(len(positions), 1, 1, -1)
+    return angles.cos().repeat(1, 1, 1, 2).to(dtype), angles.sin().to(dtype)
+
+
+def inputs(
+    lengths: Sequence[int], head_dim: int, spread: float = 1.0, heads: int = 3
+) -> tuple[Tensor, Tensor, Tensor, PackedTensors]:
+    batch = packed(lengths)
+    generator = torch.Generator().manual_seed(sum(lengths))
+    qkv = torch.randn(sum(lengths), 3, heads, head_dim, generator=generator).mul_(spread).bfloat16()
+    return qkv, *tables(batch.positions, head_dim), batch
+
+
+def exact(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
+    """In float64, from angles that were not rounded."""
+    q, k, v = rotated(qkv.double(), *tables(batch.positions, qkv.shape[-1], torch.float64))
+    parts = zip(*(x.transpose(0, 1).split(batch.lengths, 1) for x in (q, k, v)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 1).transpose(0, 1)
+
+
+def rms(x: Tensor) -> float:
+    return float(x.pow(2).mean().sqrt())
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_amx
+@pytest.mark.parametrize("head_dim", amx.HEAD_DIMS)
+@pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("lengths", [(1, 2, 15, 16, 17), (31, 32, 33, 63, 64, 65), (1200, 129, 206, 40)], ids=str)
+def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: float, head_dim: int) -> None:
+    given = inputs(lengths, head_dim, spread, heads=24)
+    wanted = exact(*given)
+    ours, theirs = (attend(*given).double() - wanted for attend in (amx_attention, aligned_attention))
+    assert rms(ours) <= 1.1 * rms(theirs)
+    for own, other in zip(ours.split(lengths), theirs.split(lengths), strict=True):  # few numbers, so they scatter
+        assert rms(own) <= 2 * rms(other)
+        assert own.abs().max() <= 2 * other.abs().max()
+
+
+@needs_amx
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=7), st.sampled_from(amx.HEAD_DIMS))
+def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
+    qkv, cos, sin, batch = inputs(lengths, head_dim)
+    alone = [
+        amx_attention(*(x.clone() for x in part), packed([len(part[0])]))
+        for part in zip(qkv.split(lengths), cos.split(lengths), sin.split(lengths), strict=True)
+    ]
+    for count in (1, 2, 5):
+        with threads(count):
+            assert torch.equal(amx_attention(qkv, cos, sin, batch), torch.cat(alone))
+
+
+@needs_amx
+def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
+    lengths = (1029, 800)  # the last piece of the first is 5 queries
+    given = inputs(lengths, 64, spread=3)
+    found = []
+    for count in (1, 2, 16):
+        with threads(count):
+            found.append(amx_attention(*given))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@needs_amx
+@pytest.mark.parametrize("head_dim", amx.HEAD_DIMS)
+def test_scores_that_rise_to_the_end(head_dim: int) -> None:
+    """The largest score comes in the last block, powers of two above all before: what was summed up must be scaled down."""
+    qkv, cos, sin, batch = inputs([400], head_dim)
+    qkv[:, 1] = qkv[:1, 0] * torch.linspace(-40, 40, 400).view(-1, 1, 1)
+    cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
+    q, k, v = (x.double().transpose(0, 1) for x in rotated(qkv, cos, sin))
+    wanted = F.scaled_dot_product_attention(q, k, v).transpose(0, 1)
+    torch.testing.assert_close(amx_attention(qkv, cos, sin, batch).double(), wanted, rtol=0.02, atol=0.02)
+
+
+@needs_amx
+def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [70, 5, 33]
+    qkv, cos, sin, batch = inputs(lengths, 64)
+    wanted = amx_attention(qkv, cos, sin, batch)
+    assert wanted.isfinite().all()
+
+    def surrounded(x: Tensor) -> Tensor:
+        rows = torch.full((len(x) + 80, *x.shape[1:]), torch.nan, dtype=x.dtype)
+        rows[40:-40] = x
+        return rows[40:-40]
+
+    empty = torch.empty
+    # 0xff in every byte is no number, neither as bfloat16 nor as float32.
+    monkeypatch.setattr(
+        amx.torch, "empty", lambda *size, dtype: empty(*size, dtype=dtype).view(torch.uint8).fill_(255).view(dtype)
+    )
+    assert torch.equal(amx_attention(surrounded(qkv), surrounded(cos), surrounded(sin), batch), wanted)
+
+
+@needs_amx
+def test_no_numbers_stay_within_their_sequence() -> None:
+    qkv, cos, sin, batch = inputs([20, 45, 20], 64)
+    wanted = amx_attention(qkv, cos, sin, batch)
+    qkv[20:65] = torch.nan
+    found = amx_attention(qkv, cos, sin, batch)
+    assert found[20:65].isnan().all()
+    assert torch.equal(found[:20], wanted[:20])
+    assert torch.equal(found[65:], wanted[65:])
+
+
+@needs_amx
+def test_small_numbers_are_numbers_again_afterwards() -> None:
+    """While it runs they are taken as 0, which is a setting of the thread."""
+    amx_attention(*inputs([20], 64))
+    assert float(torch.full((1,), 1e-40) * 1) > 0
+
+
+AT_THE_EDGE = """
+import ctypes, mmap, torch
+from test_amx import inputs
+from taskvec.attention import amx_attention
+libc = ctypes.CDLL(None, use_errno=True)
+
+def at_the_edge(x):
+    size = x.numel() * 2
+    pages = -(-size // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + pages * mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+    y = torch.frombuffer(memory, dtype=x.dtype, count=x.numel(), offset=pages * mmap.PAGESIZE - size).view(x.shape)
+    return y.copy_(x)
+
+for lengths in ([1], [7], [33], [64, 1], [31, 18]):
+    for head_dim in (32, 64):
+        qkv, cos, sin, batch = inputs(lengths, head_dim)
+        found = amx_attention(*map(at_the_edge, (qkv, cos, sin)), batch)
+        assert torch.equal(found, amx_attention(qkv, cos, sin, batch))
+print("read no further")
+"""
+
+
+@needs_amx
+def test_nothing_beyond_the_last_row_is_read() -> None:
+    """Memory after the inputs that may not be touched; in a process of its own, which dies if it is."""
+    paths = [Path(amx.__file__).parents[1], Path(__file__).parent, Path(__file__).parents[1]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run([sys.executable, "-c", AT_THE_EDGE], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "read no further\n"), done.stderr
+
+
+@needs_amx
+def test_threads_of_python_may_call_at_once() -> None:
+    given = [inputs([length, 150, 40], 64) for length in range(100, 108)]
+    wanted = [amx_attention(*one) for one in given]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            found = pool.map(lambda one: amx_attention(*one), given)
+            assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
+@needs_amx
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_an_encoder_with_it_and_without(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between oneDNN's products, which set up AMX in their own way."""
+    folder = write_native(tmp_path / "model", random_weights(Shape(width=128, layers=3, heads=2, inner=256)))
+    monkeypatch.setattr("taskvec.loading.activation_dtype", lambda dtype: torch.bfloat16)
+    texts = ["one", "a longer text of some more words", "words " * 200]
+    with Encoder.from_pretrained(folder, dtype=dtype, device="cpu") as encoder:
+        ours = encoder.encode(texts)
+        alone = np.stack([encoder.encode(text) for text in texts])
+    monkeypatch.setattr(attention, "amx_works", lambda head_dim: False)
+    with Encoder.from_pretrained(folder, dtype=dtype, device="cpu") as encoder:
+        theirs = encoder.encode(texts)
+    assert not np.array_equal(ours, theirs)
+    least = 0.9999 if dtype == "bfloat16" else 0.99
+    assert (ours * theirs).sum(1).min() >= least
+    assert (ours * alone).sum(1).min() >= least
+
+
+def library(**functions: Any) -> Any:
+    """What was compiled, computing nothing."""
+    own = {"taskvec_permission": lambda: 0, "taskvec_space": SimpleNamespace(), "taskvec_attention": SimpleNamespace()}
+    return SimpleNamespace(**(own | functions))
+
+
+@pytest.fixture
+def capable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where all works, with a library that computes nothing."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(amx.NEEDED, True), raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(native, "load", lambda source, flags: library())
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
+    monkeypatch.delenv("TASKVEC_NATIVE", raising=False)
+
+
+def no_amx(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(amx.NEEDED, True) | {"amx_bf16": False})
+
+
+def an_old_torch(patch: pytest.MonkeyPatch) -> None:
+    patch.delattr(torch.cpu, "get_capabilities")
+
+
+def another_system(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sys, "platform", "darwin")
+
+
+def turned_off(patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("TASKVEC_NATIVE", "0")
+
+
+def nothing_compiled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(native, "load", lambda source, flags: None)
+
+
+def another_openmp(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+
+
+def amx_refused(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(native, "load", lambda source, flags: library(taskvec_permission=lambda: -1))
+
+
+FLAWS = [no_amx, an_old_torch, another_system, turned_off, nothing_compiled, another_openmp, amx_refused]
+
+
+@pytest.mark.usefixtures("capable")
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_left_out_where_something_is_missing(flaw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = amx.kernel.__wrapped__
+    assert find(64) is not None
+    assert find(48) is None
+    flaw(monkeypatch)
+    assert find(64) is None
+
+
+@pytest.mark.parametrize("off", [0.0, 0.1])
+def test_left_out_where_it_is_wrong(off: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def kernel(head_dim: int) -> Any:
+        return lambda *given: (aligned_attention(*given) + off).bfloat16()
+
+    monkeypatch.setattr(attention, "kernel", kernel)
+    with caplog.at_level(logging.WARNING, "taskvec"):
+        assert amx_works.__wrapped__(64) is (off == 0)
+    assert bool(caplog.records) is (off != 0)
