@@ -21,7 +21,7 @@ from ray_support import alone, assert_same, for_workers, in_folder, numbers
 from taskvec import Encoder
 from taskvec_integrations.ray import ingest_dataset
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:Local mode is not recommended:UserWarning")]
 
 CHUNKS = 5  # of a document
 SETTINGS: dict[str, Any] = {"dimensions": 64}
