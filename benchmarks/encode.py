@@ -1,6 +1,7 @@
 """Speed of taskvec against sentence-transformers on the same random full-width weights, and against the bare matrix products.
 
-    python benchmarks/encode.py [--layers 24] [--repeats 3] [--corpus mixed --corpus query ...] [--json FILE] [--plot FILE]
+    python benchmarks/encode.py [--layers 24] [--repeats 3] [--corpus mixed --corpus query ...] [--batch-size 4 ...] [--lock]
+        [--json FILE] [--plot FILE]
 
 One process, one set of weights. Corpora: `short` (queries of 5 to 30 tokens), `mixed` (log-normal, median 100), `long` (2,000 to
 8,000 tokens), `late` (a document of 8,000 tokens in 40 chunks, late chunked, against one plain pass over it).
@@ -8,10 +9,12 @@ sentence-transformers is swept over batch sizes 1 to 32 in float32 and bfloat16 
 bfloat16 for the published weights, float32 was the default before), ONNX Runtime in float32, both sorted by length. Then the best
 three, the best one on one thread, the best of ONNX Runtime, transformers' own model packed by us, taskvec and the bare products
 (on `long` with attention) run interleaved; after them the defaults, batches of 32, for transformers and ONNX Runtime in input
-order. A run that has taken a minute in all is not repeated. `query` is the latency of one query. Medians are printed; nothing is
+order. A run that has taken a minute in all is not repeated. --lock: where the system puts memory away that was not used for a
+while, whoever comes after a slow run would pay for it. `query` is the latency of one query. Medians are printed; nothing is
 asserted here.
 """
 
+import ctypes
 import json
 import statistics
 import subprocess
@@ -42,6 +45,8 @@ from taskvec.packing import TokenSequence, pack
 from taskvec_integrations.commands.bench import texts_of
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+DEFAULT = 32
+LOCKED = 1 | 2 | 4  # what is there and what comes (MCL_CURRENT, MCL_FUTURE), once it is touched (MCL_ONFAULT)
 CORPORA = ("query", "short", "mixed", "long", "late")
 QUERY = "which river flows through the capital of the country"
 CHUNKS = 40
@@ -92,8 +97,8 @@ def on_one_thread(run: Run) -> None:
 class Benchmark:
     """All engines over one checkpoint, in float32 and, where it is faster here, bfloat16."""
 
-    def __init__(self, folder: Path, shape: Shape, repeats: int) -> None:
-        self._shape, self._repeats = shape, repeats
+    def __init__(self, folder: Path, shape: Shape, repeats: int, sizes: Sequence[int]) -> None:
+        self._shape, self._repeats, self._sizes = shape, repeats, sizes
         self._fast = torch.bfloat16 if bfloat16_is_fast() else torch.float32
         dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in dict.fromkeys((torch.float32, self._fast))}
         self._name = list(dtypes)[-1]
@@ -133,7 +138,7 @@ class Benchmark:
         texts = corpus(name, self.ours)
         tokens = sum(self.ours.count_tokens(texts))
         print(f"{name}: {len(texts)} texts, {tokens} tokens", flush=True)
-        sizes = [size for size in BATCH_SIZES if size < 2 * len(texts)]
+        sizes = [size for size in self._sizes if size < 2 * len(texts)]
         sweep = self._sweep(texts, sizes, long=name == "long")
         swept = {run: taken[0] for run, taken in measure(sweep, 1).items()}
         fastest = sorted(swept, key=lambda run: swept[run])
@@ -149,7 +154,7 @@ class Benchmark:
         finalists[f"{limit}, {self._name}"] = bare_products(self._shape, self._fast, self._batches(texts), name == "long")
         yield from self._rows(name, finalists, tokens)
         ours = {f"taskvec, {self._name}, again": finalists[f"taskvec, {self._name}"]}
-        yield from self._rows(name, ours | self._defaults(texts, sizes[-1], long=name == "long"), tokens)
+        yield from self._rows(name, ours | self._defaults(texts, min(DEFAULT, len(texts)), long=name == "long"), tokens)
 
     def _sweep(self, texts: list[str], sizes: Sequence[int], long: bool) -> dict[str, Run]:
         """Every peer at every batch size; on `long` without ONNX Runtime, whose attention scores filled 24 GB (killed)."""
@@ -272,7 +277,9 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for row in rows:
         if "tokens_per_second" in row:
             panels.setdefault(row["corpus"], []).append(row)
-    figure, axes = pyplot.subplots(len(panels), 1, figsize=(9, 3.2 * len(panels)), squeeze=False, layout="constrained")
+    heights = [len(found) + 2 for found in panels.values()]
+    size = (9, 0.2 * sum(heights))
+    figure, axes = pyplot.subplots(len(panels), 1, figsize=size, height_ratios=heights, squeeze=False, layout="constrained")
     for axis, (name, found) in zip(axes.flat, panels.items(), strict=True):
         colours = ["#1f77b4" if row["name"].startswith("taskvec") else "#bbbbbb" for row in found]
         axis.barh([row["name"] for row in found], [row["tokens_per_second"] for row in found], color=colours)
@@ -285,6 +292,8 @@ def main(
     layers: int = 24,
     repeats: int = 3,
     corpora: Annotated[list[str] | None, typer.Option("--corpus", help=f"{', '.join(CORPORA)}; all by default")] = None,
+    sizes: Annotated[list[int] | None, typer.Option("--batch-size", min=1, help="of peers; 1 to 32 by default")] = None,
+    lock: Annotated[bool, typer.Option("--lock", help="keep all memory in RAM (Linux, root)")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="write all rows there")] = None,
     plot_file: Annotated[Path | None, typer.Option("--plot", help="draw a plot there")] = None,
     child_of: Annotated[Path | None, typer.Option("--child", hidden=True)] = None,
@@ -294,13 +303,15 @@ def main(
     if child_of:
         child(child_of)
         return
+    if lock and ctypes.CDLL(None).mlockall(LOCKED):
+        raise typer.BadParameter("--lock needs the right to lock memory: run it as root")
     if unknown := set(corpora or ()) - set(CORPORA):
         raise typer.BadParameter(f"{min(unknown)!r} is none of {', '.join(CORPORA)}")
     shape = Shape(width=1024, layers=layers, heads=16, inner=4096, vocab=250_002)
     with tempfile.TemporaryDirectory() as name:
         folder = write_native(Path(name) / "model", random_weights(shape), torch.bfloat16)
         rows = [footprint(folder)]
-        benchmark = Benchmark(folder, shape, repeats)
+        benchmark = Benchmark(folder, shape, repeats, sizes or BATCH_SIZES)
         print(f"{layers} layers, {torch.get_num_threads()} threads", flush=True)
         other = {"query": benchmark.latency, "late": benchmark.late_chunking}
         for corpus_name in corpora or CORPORA:
