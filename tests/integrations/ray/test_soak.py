@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from pymilvus import MilvusClient
 from ray.cluster_utils import Cluster
 
 from contract.databases import Stored
+from pinecone_emulator import KEY, pinecone
 from ray_support import alone, assert_same, for_workers, in_folder, numbers
 from taskvec import Encoder
 from taskvec_integrations.ray import ingest_dataset
+from taskvec_integrations.store_url import StoreURL
 
 pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:Local mode is not recommended:UserWarning")]
 
@@ -136,3 +138,27 @@ def test_a_lost_actor_loses_nothing(tmp_path: Path, mini: Encoder, number: int, 
     assert report.chunks.skipped < report.chunks.read // 3  # those that the killed actor had written
     assert (again.chunks.encoded, again.chunks.written, again.chunks.skipped) == (0, 0, documents * CHUNKS)
     assert_same(points(ours), points(theirs), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["milvus", "pinecone"])
+def test_actors_write_to_servers(tmp_path: Path, mini: Encoder, monkeypatch: pytest.MonkeyPatch, kind: str, request: Any) -> None:
+    """A real Milvus; the real SDK of Pinecone against the emulator. What one process would write is there already."""
+    path = write_parquet(tmp_path / "documents.parquet", 200)
+    monkeypatch.setenv("PINECONE_API_KEY", KEY)
+    with ExitStack() as stack:
+        if kind == "pinecone":
+            url = f"pinecone+{stack.enter_context(pinecone(dimension=64)).url}"
+        else:
+            url = request.getfixturevalue("server_uri").replace("http://", "milvus://")
+        stack.enter_context(machines(1))
+        report = ingest_dataset(path, url, collection="docs", **SETTINGS, **POOL)
+        assert (report.chunks.written, report.failed) == (200 * CHUNKS, [])
+        again = alone(path, url, encoder=mini, **SETTINGS)
+        assert (again.chunks.encoded, again.chunks.written, again.chunks.skipped) == (0, 0, 200 * CHUNKS)
+        with StoreURL.parse(url).open("docs", encoder=mini, **SETTINGS) as store:
+            for number in (3, 77, 199):
+                hits = store.search(question := f"What does document {number} say?", limit=3)
+                scores = mini.encode_documents([hit.text for hit in hits], dimensions=64) @ mini.encode_queries(
+                    question, dimensions=64
+                )
+                np.testing.assert_allclose([hit.score for hit in hits], scores, atol=1e-4)
