@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from milvus_lite.server_manager import server_manager_instance
 
 from contract.qdrant_http import stub_qdrant
 from loopback import JsonHandler, LoopbackServer, serving
@@ -95,6 +96,16 @@ def test_a_store_of_a_url_writes_searches_and_can_be_opened_again(
                 assert store.exists() == (written == 0 or url.kind == "pinecone")
                 assert store.ingest([("bread", "Yeast makes bread rise."), ("tides", "The moon.")]).chunks.written == written
                 assert store.search("bread", limit=1)[0].document_id == "bread"
+
+
+def test_a_file_of_milvus_lite_stays_open_for_those_who_still_use_it(tmp_path: Path, mini: Encoder) -> None:
+    url = StoreURL.parse(f"milvus://{tmp_path}/index.db")
+    with url.open("docs", encoder=mini) as store:
+        store.ingest([("bread", "Yeast makes bread rise.")])
+        with url.open("docs", encoder=mini) as other:
+            assert other.search("bread", limit=1)[0].document_id == "bread"
+        assert store.search("bread", limit=1)[0].document_id == "bread"
+    assert url.location not in server_manager_instance._servers
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client leaves the lock's file open

@@ -1,6 +1,8 @@
 """Connecting to the Milvus that a URL names (store_url.py)."""
 
 import logging
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Unpack
@@ -13,6 +15,8 @@ from taskvec_integrations.store import StoreOptions
 
 __all__ = ["connect", "make_store", "reason", "retry_after"]
 
+_holders: Counter[str] = Counter()  # milvus-lite has one server for each file in a process, which all its clients share
+_lock = threading.Lock()
 
 logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs the traces of errors that it raises as well
 
@@ -30,11 +34,17 @@ def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClien
             raise
         raise RuntimeError(f"{location} cannot be opened: another process has it open, or it is no file of milvus-lite") from None
 
+    with _lock:
+        _holders[location] += 1
+
     def close() -> None:
         from milvus_lite.server_manager import server_manager_instance
 
         client.close()
-        server_manager_instance.release_server(location)  # else this process keeps the file
+        with _lock:
+            _holders[location] -= 1
+            if not _holders[location]:
+                server_manager_instance.release_server(location)  # else this process keeps the file
 
     return client, close
 
