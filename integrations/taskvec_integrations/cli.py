@@ -80,9 +80,10 @@ def ingest(
 ) -> None:
     """Put documents into a vector database, as chunks with their vectors.
 
-    Running it again writes only what changed; a run that was interrupted goes on. Other columns become the payload, the id of
-    a text file is its path. Documents that cannot be used are named at the end, the others land. A database that cannot be
-    reached at the start is an error at once; API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
+    Running it again writes only what changed; a run that was interrupted goes on; what is no longer in the source stays in the
+    collection. Other columns become the payload; the id of a text file is its path, in a folder from the folder's name on.
+    Documents that cannot be used are named at the end, the others land. A database that cannot be reached at the start is an
+    error at once; API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
 
     Exit codes: 0 all done, 1 an error ended it, 2 wrong usage, 3 done but for documents that failed, 130 interrupted.
 

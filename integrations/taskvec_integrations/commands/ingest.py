@@ -56,7 +56,7 @@ def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
         return FAILED if would_fail else DONE
     report, interrupted = IngestReport(), False
     try:
-        (_ingest_on_ray if target.ray else _ingest)(source, target, report)
+        (_ingest if target.ray is None else _ingest_on_ray)(source, target, report)
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:
@@ -66,7 +66,7 @@ def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
     show(report, out)
     _say_doubled(source)
     if interrupted:
-        say("Interrupted. What is written stays: the same command goes on from there.")
+        say("Interrupted. What was written, at least the above, stays: the same command goes on from there.")
         return INTERRUPTED
     return FAILED if report.failed else DONE
 
@@ -104,8 +104,8 @@ def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None
 def _say_doubled(source: Source) -> None:
     if source.doubled:
         say(
-            f"{source.doubled:,} documents have the id of one that came before, or having none its text (such as "
-            f"{source.example!r}): the last of each counts"
+            f"{source.doubled:,} times the id of an earlier document came again, or its text where there was no id (such as "
+            f"{source.example!r}): the last one counts"
         )
 
 

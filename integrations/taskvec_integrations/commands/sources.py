@@ -77,7 +77,10 @@ class Source:
         """Find and check everything that is named, before any work: ValueError, OSError with what is wrong."""
         if names and STDIN in names:
             return cls((), columns, None, _stdin=_checked_stdin(names, columns))
-        files = [file for name in names for file in find_files(name, columns.lines, alone=len(names) == 1)]
+        if "" in names:
+            raise ValueError("a SOURCE is empty: name a folder or a file, or . for the folder you are in")
+        prefixes = _prefixes(names)
+        files = [file for name in names for file in find_files(name, columns.lines, prefixes.get(name, ""))]
         own = [file for file in files if file.id is None]
         empty = [file for file in own if not _check_start(file.rows(), file.name, columns)[0]]
         if len(empty) == len(files):
@@ -121,6 +124,8 @@ class Source:
             id = number if columns.numbers else content_id(whole)
             if not columns.numbers:
                 self._remember(id, row.where, repr(payload))
+        elif not isinstance(id, str | int) or isinstance(id, bool):
+            return Unreadable(row.where, f"its id is {id!r}: a text or a whole number was expected")
         else:
             self._remember(id, str(id))
         return Document(id, chunks=text, payload=payload) if isinstance(text, list) else Document(id, text, payload=payload)
@@ -139,16 +144,15 @@ class Source:
         return len(self._seen) > before
 
 
-def find_files(name: str, lines: bool, alone: bool = True) -> list[File]:
+def find_files(name: str, lines: bool, prefix: str = "") -> list[File]:
     """The files that a name means: itself, or the texts of a folder, hidden ones left out; OSError or ValueError for none.
 
-    The id of a text is its path, in a folder from there; beside other names (not `alone`) from where the folder is, because two
-    folders may have files of one name.
+    The id of a text is its path, in a folder the path from there behind `prefix`.
     """
     path = Path(name)
     if path.is_dir():
         if found := sorted(_walk(path)):
-            return [_file(f"{path / one}", path / one, one if alone else (path / one).as_posix(), lines) for one in found]
+            return [_file(f"{path / one}", path / one, (Path(prefix) / one).as_posix(), lines) for one in found]
         raise ValueError(f"{name} has no .txt or .md files: name the files themselves, of {', '.join(FORMATS)}")
     if path.exists() and not path.is_file():
         raise ValueError(f"{name} is no regular file, and is read more than once: pipe it in, with - for the source")
@@ -159,6 +163,12 @@ def find_files(name: str, lines: bool, alone: bool = True) -> list[File]:
     except OSError as error:
         raise type(error)(f"{name} cannot be read: {error.strerror}") from None
     return [_file(name, path, path.as_posix(), lines)]
+
+
+def _prefixes(names: Sequence[str]) -> dict[str, str]:
+    """Of each folder its name, so that no other folder's texts get its ids; where two have one name, the path that was given."""
+    own = {name: Path(name).resolve().name for name in names if Path(name).is_dir()}
+    return own if len(set(own.values())) == len(own) else {name: Path(name).as_posix() for name in own}
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from pymilvus import MilvusClient, MilvusException
 
+from taskvec_integrations.extras import MissingExtraError
 from taskvec_integrations.milvus.errors import reason, retry_after
 from taskvec_integrations.milvus.store import MilvusStore
 from taskvec_integrations.store import StoreOptions
@@ -30,6 +31,10 @@ def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClien
     try:
         client = MilvusClient(location)
     except MilvusException as error:
+        if "milvus-lite is required" in str(error):
+            raise MissingExtraError(
+                f"{location} is a file of milvus-lite, which is not installed: pip install milvus-lite"
+            ) from None
         if "Open local milvus failed" not in str(error):
             raise
         raise RuntimeError(f"{location} cannot be opened: another process has it open, or it is no file of milvus-lite") from None

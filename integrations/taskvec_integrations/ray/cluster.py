@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
+ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})")
 PATIENCE = 15.0
 """Seconds that the head of a cluster has to answer, of which starting Python takes two; `ray.init` would try for minutes."""
 
@@ -31,13 +32,18 @@ def joined(address: str) -> Iterator[None]:
 
 
 def _check(address: str) -> None:
-    if address != "auto" and not ADDRESS.fullmatch(address):
+    found = ADDRESS.fullmatch(address)
+    if address != "auto" and not found:
         client = address.startswith("ray://")  # by which Ray Data works in part only
         advice = "run the command on a machine of the cluster, with auto" if client else "use local, auto or HOST:PORT"
         raise ValueError(f"{address!r} is no address of a cluster here: {advice}")
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
+        if found:  # what refuses to be connected to does so at once
+            socket.create_connection((found[1].strip("[]"), int(found[2])), PATIENCE).close()
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, OverflowError) as error:
+        said = str(error)
     except subprocess.TimeoutExpired:
         said = f"none in {PATIENCE:g} s"
     except subprocess.CalledProcessError as error:

@@ -17,7 +17,7 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     first, again, rows, *_ = done.stdout.split("#####")
-    assert "cat.md · chunk 0" in first
+    assert "notes/cat.md · chunk 0" in first
     assert re.search(r"documents │ +2 │ +1 │ +1 │ +1 │", again)
     assert '"document_id": "/ulm", "chunk": 0' in next(line for line in rows.splitlines() if line.startswith("{"))
     assert (tmp_path / "vectors.parquet").exists()

@@ -104,7 +104,10 @@ def test_doubled_ids_are_said(taskvec: Taskvec, dry_run: list[str]) -> None:
     given = lines(*({"id": number % 2, "text": f"text {number}"} for number in range(5)))
     done = taskvec("ingest", "-", *ingest_arguments(TO, *dry_run), stdin=given)
     assert done.code == 0
-    assert "3 documents have the id of one that came before, or having none its text (such as '0')" in done.err
+    assert (
+        "3 times the id of an earlier document came again, or its text where there was no id (such as '0'): the last one counts"
+        in done.err
+    )
 
 
 def test_a_dry_run_counts_and_writes_nothing(taskvec: Taskvec, tmp_path: Path, mini: Encoder) -> None:

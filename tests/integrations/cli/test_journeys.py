@@ -44,7 +44,7 @@ def test_a_folder_into_qdrant_and_a_question(folder: Path) -> None:
         "search", "who feeds the cat?", "--from", "qdrant://./index", *ingest_arguments("")[2:], "--json", folder=folder
     )
     hits = [json.loads(line) for line in asked.out.splitlines()]
-    assert [hits[0]["document_id"], hits[0]["text"], len(hits)] == ["cat.md", "The cat is fed by Paul now.", 3]
+    assert [hits[0]["document_id"], hits[0]["text"], len(hits)] == ["notes/cat.md", "The cat is fed by Paul now.", 3]
 
 
 def test_parquet_into_milvus_lite(folder: Path) -> None:
@@ -76,7 +76,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path, url: str, count: int)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does
         _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    assert "Interrupted. What is written stays: the same command goes on from there." in err
+    assert "Interrupted. What was written, at least the above, stays: the same command goes on from there." in err
     assert err.count("\n") == 3, err  # the model, the collection, and that
     again = process("ingest", "docs.jsonl", *ingest_arguments(url), folder=tmp_path)
     counts = again.counts("documents")

@@ -64,7 +64,7 @@ def test_a_folder_of_texts_in_order_without_what_is_hidden(tmp_path: Path) -> No
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     source = Source.open([str(tmp_path)], Columns())
-    assert list(source) == [Document(name, name) for name in ("UPPER.TXT", "b.md", "sub/a.txt")]
+    assert list(source) == [Document(f"{tmp_path.name}/{name}", name) for name in ("UPPER.TXT", "b.md", "sub/a.txt")]
     assert source.total == 3
 
 
@@ -103,7 +103,7 @@ def test_text_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"caf\xe9")
     (tmp_path / "good.txt").write_text("good")
     bad, good = read(tmp_path)
-    assert (bad.name, good) == ("bad.txt", Document("good.txt", "good"))
+    assert (bad.name, good) == (f"{tmp_path.name}/bad.txt", Document(f"{tmp_path.name}/good.txt", "good"))
     assert "not UTF-8" in bad.reason
 
 
@@ -241,12 +241,20 @@ def test_a_large_parquet_is_read_in_pieces(tmp_path: Path) -> None:
 
 
 def test_files_of_one_name_in_two_folders_are_two_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are named together or one after the other, from wherever; two folders of one name are told apart, too."""
+    for folder in ("a", "b", "c/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "readme.md").write_text(f"the text of {folder}")
+
+    def ids(*names: str) -> list[str]:
+        return [str(document.id) for document in read(*map(Path, names)) if isinstance(document, Document)]
+
     monkeypatch.chdir(tmp_path)
-    for folder in ("a", "b"):
-        Path(folder).mkdir()
-        Path(folder, "readme.md").write_text(f"the text of {folder}")
-    assert [document.id for document in read("a", "b")] == ["a/readme.md", "b/readme.md"]
-    assert [document.id for document in read("a")] == ["readme.md"]
+    assert ids("a", "b") == ["a/readme.md", "b/readme.md"]
+    assert ids("a") == ids(str(tmp_path / "a")) == ids("b/../a") == ["a/readme.md"]
+    assert ids("a", "c/a") == ["a/readme.md", "c/a/readme.md"]
+    monkeypatch.chdir(tmp_path / "a")
+    assert ids(".") == ["a/readme.md"]
 
 
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
@@ -257,7 +265,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "notes" / "link").symlink_to(real)
     (tmp_path / "notes" / "sub" / "back").symlink_to(tmp_path / "notes")
     (tmp_path / "notes" / "two.txt").write_text("two")
-    assert [document.id for document in read(tmp_path / "notes")] == ["link/one.txt", "two.txt"]
+    assert [document.id for document in read(tmp_path / "notes")] == ["notes/link/one.txt", "notes/two.txt"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_ctrl_c_ends_ray_and_the_same_command_goes_on(tmp_path: Path) -> None:
         os.killpg(run.pid, signal.SIGINT)
         _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    assert said_by_us(err) == ["Interrupted. What is written stays: the same command goes on from there."]
+    assert said_by_us(err) == ["Interrupted. What was written, at least the above, stays: the same command goes on from there."]
     again = process(*command, folder=tmp_path, **ON_RAY)
     counts = again.counts("documents")
     assert (again.code, counts["read"], counts["failed"]) == (0, count, 0)
@@ -70,13 +71,23 @@ def test_ctrl_c_ends_ray_and_the_same_command_goes_on(tmp_path: Path) -> None:
         ("ray://10.0.0.1:10001", "is no address of a cluster here: run the command on a machine of the cluster, with auto"),
         ("10.0.0.1", "'10.0.0.1' is no address of a cluster here: use local, auto or HOST:PORT"),
         ("--help:1", "no Ray cluster answers at '--help:1'"),
-        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1' (none in 4 s): start one with `ray start --head`, or use local"),
+        ("", "'' is no address of a cluster here"),
+        ("127.0.0.1:1", "no Ray cluster answers at '127.0.0.1:1' ([Errno 111] Connection refused): start one with `ray start"),
+        ("127.0.0.1:99999", "no Ray cluster answers at '127.0.0.1:99999' ("),
     ],
 )
 def test_an_address_that_leads_nowhere_is_one_sentence_soon(monkeypatch: pytest.MonkeyPatch, address: str, said: str) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 4)
     with pytest.raises((ValueError, ConnectionError), match=re.escape(said)), cluster.joined(address):
         pass
+
+
+def test_who_takes_a_connection_and_says_nothing_is_left_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 4)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=r"\(none in 4 s\)"), cluster.joined(address):
+            pass
 
 
 def test_what_is_another_server_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
