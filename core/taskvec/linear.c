@@ -14,6 +14,7 @@
 
 #define TILE 1024                               /* bytes */
 #define SHARE (1 << 20)                         /* bytes of steps that are taken through all panels: they stay in the second cache */
+#define STREAM (1 << 20)                        /* results from which on they are written past the caches, which they would only fill */
 #define PART 4                                  /* rows that are quantised as one piece of work */
 #define LEAST 3e-36f                            /* largest value of a row from which on its reciprocal is a normal number */
 #define FENCE __asm__ volatile("" ::: "memory") /* gcc does not know that tiles are loaded from memory */
@@ -33,6 +34,7 @@ typedef struct {
     float *row_scales;
     int rows, inputs, outputs, then;
     int depth, panels, group; /* tiles along the inputs; rows that are taken through all panels */
+    int stream;               /* whether results are written past the caches */
     int row, ready, piece;    /* counted up by those who take or have done one */
 } Call;
 
@@ -119,7 +121,11 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
             y[0] = _mm512_add_ps(y[0], widen(_mm512_castsi512_si256(old)));
             y[1] = _mm512_add_ps(y[1], widen(_mm512_extracti64x4_epi64(old, 1)));
         }
-        _mm512_mask_storeu_epi16(call->out + place, mask, (__m512i)_mm512_cvtne2ps_pbh(y[1], y[0]));
+        const __m512i result = (__m512i)_mm512_cvtne2ps_pbh(y[1], y[0]);
+        if (call->stream)
+            _mm512_stream_si512((void *)(call->out + place), result);
+        else
+            _mm512_mask_storeu_epi16(call->out + place, mask, result);
     }
 }
 
@@ -218,9 +224,14 @@ void taskvec_linear(const bf16 *x, const char *weight, const float *scales, cons
     const int depth = ceil_to(inputs, 64) / 64, panels = ceil_to(outputs, 32) / 32;
     /* Groups are of one size, and small enough that there is work for all threads. */
     const long shared = (long)rows * panels / (4 * threads), fits = SHARE / (depth * 64), most = shared < fits ? shared : fits;
+    const int stream = (long)rows * outputs > STREAM && outputs % 32 == 0 && (uintptr_t)out % 64 == 0;
     const int groups = (rows - 1) / (most > 32 ? (int)most : 32) + 1;
-    Call call = {x, residual, weight, scales, bias, out, space, (float *)(space + (size_t)ceil_to(rows, 32) * depth * 64),
-                 rows, inputs, outputs, then, depth, panels, ceil_to((rows + groups - 1) / groups, 32), 0, 0, 0};
+    Call call = {
+        .x = x, .weight = weight, .scales = scales, .bias = bias, .residual = residual, .out = out, .steps = space,
+        .row_scales = (float *)(space + (size_t)ceil_to(rows, 32) * depth * 64), .rows = rows, .inputs = inputs,
+        .outputs = outputs, .then = then, .depth = depth, .panels = panels, .stream = stream,
+        .group = ceil_to((rows + groups - 1) / groups, 32),
+    };
     if (threads > 1)
         parallel(work, &call, threads, 0);
     else
