@@ -112,8 +112,8 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
         __m512 y[2];
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
-            y[j] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 256 * j)), by);
-            y[j] = _mm512_fmadd_ps(y[j], scale[j], bias[j]);
+            y[j] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 256 * j)), scale[j]);
+            y[j] = _mm512_fmadd_ps(y[j], by, bias[j]);
             if (then == GELU) y[j] = gelu(y[j]);
         }
         if (then == ADD) {
@@ -221,6 +221,7 @@ size_t taskvec_space(int rows, int inputs) {
 /* A whole layer; `then` is one of PLAIN, GELU and ADD, `space` begins at a multiple of 64. */
 void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *bias, const bf16 *residual, bf16 *out,
                     char *space, int rows, int inputs, int outputs, int then, int threads, Parallel parallel) {
+    if (rows == 0) return;
     const int depth = ceil_to(inputs, 64) / 64, panels = ceil_to(outputs, 32) / 32;
     /* Groups are of one size, and small enough that there is work for all threads. */
     const long shared = (long)rows * panels / (4 * threads), fits = SHARE / (depth * 64), most = shared < fits ? shared : fits;

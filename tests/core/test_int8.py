@@ -110,7 +110,7 @@ def test_no_numbers_stay_in_their_row_and_are_seen(flaw: float) -> None:
     wanted = case.all()
     case.x[20, 129] = flaw
     for found, before in zip(case.all(), wanted, strict=True):
-        assert not found[20].isfinite().any()
+        assert not found[20].isfinite().all()  # GELU makes 0 of minus infinity
         assert torch.equal(found[:20], before[:20])
         assert torch.equal(found[21:], before[21:])
 
@@ -229,6 +229,7 @@ def test_vectors_are_the_same_alone_and_in_company(tmp_path: Path, monkeypatch: 
     texts = ["one", "a longer text of some more words", "words " * 200]
     exact = Encoder.from_pretrained(folder, dtype="float32", device="cpu").encode(texts)
     monkeypatch.setattr("taskvec.loading.activation_dtype", lambda dtype: torch.bfloat16)
+    assert amx_int8_works()
     made = []
     monkeypatch.setattr(AmxLinear, "pack", lambda *given, pack=AmxLinear.pack: made.append(1) or pack(*given))
     encoder = Encoder.from_pretrained(folder, dtype="int8", device="cpu")
