@@ -17,6 +17,7 @@ NEEDED = (*amx.NEEDED, "amx_int8")
 FLAGS = (*amx.FLAGS, "-mamx-int8")
 PLAIN, GELU, ADD = range(3)
 TINY = torch.finfo(torch.float32).tiny
+PIECE = 2**21  # weights are quantised in pieces of this many values (8 MB as float32), which spares the heap large holes
 ALONE = 2**18  # bytes of weights, once for each 32 rows, up to which waking other threads costs more than it saves
 
 log = logging.getLogger("taskvec")
@@ -83,9 +84,13 @@ class AmxLinear(NamedTuple):
 
 def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight (out, in) -> its steps in int8, -127 to 127, and the scale of each output (out,) float32."""
-    values = weight.float()
-    scales = values.abs().amax(1).div_(127).clamp_(min=TINY)
-    return (values / scales[:, None]).round_().to(torch.int8), scales
+    steps, scales = torch.empty(weight.shape, dtype=torch.int8), torch.empty(len(weight))
+    for first in range(0, len(weight), rows := max(1, PIECE // weight.shape[1])):
+        own = slice(first, first + rows)
+        values = weight[own].to(torch.float32, copy=True)
+        scales[own] = values.abs().amax(1).div_(127).clamp_(min=TINY)
+        steps[own] = values.div_(scales[own, None]).round_()
+    return steps, scales
 
 
 @cache
