@@ -31,14 +31,15 @@ class Kernel(NamedTuple):
 
 
 class AmxLinear(NamedTuple):
-    """A Linear in int8: weight in tiles (bytes,), scales and bias of whole panels (outputs or more,) float32, outputs.
+    """A Linear in int8: weight in tiles (bytes,); scales, sums of steps and bias of whole panels (outputs or more,) float32.
 
-    Weights are quantised once, symmetrically, with a scale for each output, inputs in each call, each row by its own largest
-    value: its results do not depend on what else is in the batch.
+    Weights are quantised once, symmetrically, with a scale for each output, inputs in each call, each row by its own range: its
+    results do not depend on what else is in the batch.
     """
 
     weight: Tensor
     scales: Tensor
+    totals: Tensor
     bias: Tensor
     outputs: int
 
@@ -52,7 +53,8 @@ class AmxLinear(NamedTuple):
         # Fours of inputs go down the rows of a tile (16 of them), outputs (16) along; panels of 2 tiles (linear.c).
         fours = steps.view(torch.int32).view(len(steps) // 32, 2, 16, -1, 16)
         tiles = fours.permute(0, 3, 1, 4, 2).contiguous().view(torch.int8).flatten()
-        return cls(tiles, F.pad(scales, (0, below)), F.pad(bias.float(), (0, below)), outputs)
+        totals = steps.sum(1, dtype=torch.int32).float()
+        return cls(tiles, F.pad(scales, (0, below)), totals, F.pad(bias.float(), (0, below)), outputs)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (T, in) bfloat16 -> (T, out)."""
@@ -75,8 +77,8 @@ class AmxLinear(NamedTuple):
         space = torch.empty(own.library.taskvec_space(rows, inputs), dtype=torch.uint8)
         threads = torch.get_num_threads() if len(self.weight) * -(-rows // 32) > ALONE else 1
         own.library.taskvec_linear(
-            x.data_ptr(), self.weight.data_ptr(), self.scales.data_ptr(), self.bias.data_ptr(),
-            None if residual is None else residual.data_ptr(), out.data_ptr(), space.data_ptr(),
+            x.data_ptr(), self.weight.data_ptr(), self.scales.data_ptr(), self.totals.data_ptr(),
+            self.bias.data_ptr(), None if residual is None else residual.data_ptr(), out.data_ptr(), space.data_ptr(),
             rows, inputs, self.outputs, then, threads, own.parallel,
         )  # fmt: skip
         return out
@@ -101,7 +103,7 @@ def kernel() -> Kernel | None:
         return None
     library, parallel = found
     library.taskvec_space.restype = ctypes.c_size_t
-    library.taskvec_linear.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int] * 5 + [ctypes.c_void_p]
+    library.taskvec_linear.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int] * 5 + [ctypes.c_void_p]
     return Kernel(library, parallel)
 
 

@@ -1,6 +1,8 @@
-/* Linear layers in int8 on CPUs with AMX: x (T, inputs) in bfloat16 is quantised, each row by its own largest value, multiplied
-   with weights that were quantised and laid out before, and scaled back, with what follows fused in. What is computed for a row
-   depends on nothing else: not on the other rows, not on the number of threads.
+/* Linear layers in int8 on CPUs with AMX: x (T, inputs) in bfloat16 is quantised, each row by its own range in 256 steps,
+   multiplied with weights that were quantised and laid out before, and scaled back, with what follows fused in. What is computed for
+   a row depends on nothing else: not on the other rows, not on the number of threads.
+
+   Steps of x count from one that stands for 0, the row's zero: the product's sums hold it times the sum of the weights too much.
 
    Both factors lie in tiles of 16 rows of 64 bytes. Steps of x: 16 rows of 64 inputs, tiles along the inputs one after the other.
    Weights: panels of 32 outputs, in each for 64 inputs after the other two tiles of 16 outputs, inputs in fours down the rows.
@@ -9,6 +11,7 @@
    Tiles: 0 to 3 sums of 2 x 2 tiles, 4 and 5 steps, 6 and 7 weights. */
 #include <immintrin.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,7 +19,7 @@
 #define SHARE (1 << 20)  /* bytes of steps that are taken through all panels: they stay in the second cache */
 #define STREAM (1 << 20) /* results above which they are written past the caches, into which each line would be read first */
 #define PART 4           /* rows that are quantised as one piece of work */
-#define LEAST 3e-36f     /* largest value of a row from which on its reciprocal is a normal number */
+#define LEAST 1.2e-38f   /* of a step, so that it and its reciprocal are normal numbers */
 #define FENCE __asm__ volatile("" ::: "memory") /* gcc does not know that tiles are loaded from memory */
 #define INLINE static inline __attribute__((always_inline))
 
@@ -28,10 +31,10 @@ enum { PLAIN, GELU, ADD };
 typedef struct {
     const bf16 *x, *residual;   /* (T, inputs), (T, outputs) or null */
     const char *weight;         /* panels */
-    const float *scales, *bias; /* of each output, in whole panels */
+    const float *scales, *totals, *bias; /* of each output, in whole panels; totals: sums of its weights' steps */
     bf16 *out;                  /* (T, outputs) */
     char *steps;
-    float *row_scales;
+    float *row_scales, *row_zeros;
     int rows, inputs, outputs, then;
     int depth, panels, group; /* tiles along the inputs; rows that are taken through all panels */
     int stream;               /* whether results are written past the caches */
@@ -56,30 +59,54 @@ static inline __m512i some(const bf16 *x, int i, int n) {
     return _mm512_maskz_loadu_epi16(mask, x + i);
 }
 
-static inline __m128i rounded(__m256i x, __m512 factor) {
-    return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(widen(x), factor)));
+/* bfloat16 to integers of the same order and back. */
+static inline __m512i ordered(__m512i x) {
+    return _mm512_xor_si512(x, _mm512_and_si512(_mm512_srai_epi16(x, 15), _mm512_set1_epi16(0x7fff)));
 }
 
-/* One row to steps of its largest value / 127. What is no number stays none: it gets into the scale. */
+static inline float unordered(int x) {
+    const uint32_t bits = (uint32_t)(x < 0 ? x ^ 0x7fff : x) << 16;
+    float y;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+/* The least (below 0) and largest (above 0) value of a row; what is no number lies beyond all others. */
+static inline void range(const bf16 *x, int n, float *low, float *high) {
+    __m512i least = _mm512_setzero_si512(), most = least;
+    for (int i = 0; i < n; i += 32) {
+        const __m512i v = ordered(some(x, i, n));
+        least = _mm512_min_epi16(least, v);
+        most = _mm512_max_epi16(most, v);
+    }
+    const __m256i l = _mm256_min_epi16(_mm512_castsi512_si256(least), _mm512_extracti64x4_epi64(least, 1));
+    const __m256i m = _mm256_max_epi16(_mm512_castsi512_si256(most), _mm512_extracti64x4_epi64(most, 1));
+    *low = unordered(_mm512_reduce_min_epi32(_mm512_cvtepi16_epi32(l)));
+    *high = unordered(_mm512_reduce_max_epi32(_mm512_cvtepi16_epi32(m)));
+}
+
+static inline __m128i rounded(__m256i x, __m512 factor, __m512i zero) {
+    return _mm512_cvtsepi32_epi8(_mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(widen(x), factor)), zero));
+}
+
+/* One row to steps of -128 to 127. What is no number stays none: it gets into the scale. */
 static void quantise(const Call *call, int row) {
     const int n = call->inputs;
     const bf16 *x = call->x + (size_t)row * n;
     char *out = call->steps + (size_t)(row / 16) * call->depth * TILE + row % 16 * 64;
-    __m512i most = _mm512_setzero_si512();
-    for (int i = 0; i < n; i += 32) /* without the sign they are in order as integers, too */
-        most = _mm512_max_epu16(most, _mm512_and_si512(some(x, i, n), _mm512_set1_epi16(0x7fff)));
-    const __m256i half = _mm256_max_epu16(_mm512_castsi512_si256(most), _mm512_extracti64x4_epi64(most, 1));
-    const int top = _mm512_reduce_max_epi32(_mm512_cvtepu16_epi32(half)) << 16;
-    float largest;
-    __builtin_memcpy(&largest, &top, 4);
-    largest = largest < LEAST ? LEAST : largest;
-    call->row_scales[row] = largest / 127;
-    const __m512 factor = _mm512_set1_ps(127 / largest);
+    float low, high;
+    range(x, n, &low, &high);
+    const float step = high / 255 - low / 255, scale = step < LEAST ? LEAST : step;
+    const __m512 factor = _mm512_set1_ps(1 / scale);
+    const int zero = _mm_cvtss_si32(_mm_set_ss(-low * (1 / scale))) - 128;
+    call->row_scales[row] = scale;
+    call->row_zeros[row] = (float)zero;
     for (int i = 0; i < n; i += 64, out += TILE)
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
-            const __m512i v = some(x, i + 32 * j, n);
-            const __m128i a = rounded(_mm512_castsi512_si256(v), factor), b = rounded(_mm512_extracti64x4_epi64(v, 1), factor);
+            const __m512i v = some(x, i + 32 * j, n), from = _mm512_set1_epi32(zero);
+            const __m128i a = rounded(_mm512_castsi512_si256(v), factor, from);
+            const __m128i b = rounded(_mm512_extracti64x4_epi64(v, 1), factor, from);
             _mm256_store_si256((__m256i *)(out + 32 * j), _mm256_set_m128i(b, a));
         }
 }
@@ -104,16 +131,17 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
     const int column = block->panel * 32, n = call->outputs - column;
     const __mmask32 mask = n >= 32 ? 0xffffffffu : (1u << n) - 1;
     const __m512 scale[] = {_mm512_loadu_ps(call->scales + column), _mm512_loadu_ps(call->scales + column + 16)};
+    const __m512 total[] = {_mm512_loadu_ps(call->totals + column), _mm512_loadu_ps(call->totals + column + 16)};
     const __m512 bias[] = {_mm512_loadu_ps(call->bias + column), _mm512_loadu_ps(call->bias + column + 16)};
     for (int r = from; r < min(to, block->count); r++) {
         const size_t place = (size_t)(block->row + r) * call->outputs + column;
         const float *sums = block->sums + r / 16 * 512 + r % 16 * 16;
-        const __m512 by = _mm512_set1_ps(call->row_scales[block->row + r]);
+        const __m512 by = _mm512_set1_ps(call->row_scales[block->row + r]), zero = _mm512_set1_ps(call->row_zeros[block->row + r]);
         __m512 y[2];
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
-            y[j] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums + 256 * j)), scale[j]);
-            y[j] = _mm512_fmadd_ps(y[j], by, bias[j]);
+            y[j] = _mm512_fnmadd_ps(zero, total[j], _mm512_cvtepi32_ps(_mm512_load_si512(sums + 256 * j)));
+            y[j] = _mm512_fmadd_ps(_mm512_mul_ps(y[j], scale[j]), by, bias[j]);
             if (then == GELU) y[j] = gelu(y[j]);
         }
         if (then == ADD) {
@@ -217,21 +245,22 @@ int taskvec_permission(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARC
 
 /* Bytes that a call needs. */
 size_t taskvec_space(int rows, int inputs) {
-    return (size_t)ceil_to(rows, 32) * ceil_to(inputs, 64) + (size_t)ceil_to(rows, 16) * sizeof(float);
+    return (size_t)ceil_to(rows, 32) * ceil_to(inputs, 64) + (size_t)rows * 2 * sizeof(float);
 }
 
 /* A whole layer; `then` is one of PLAIN, GELU and ADD, `space` begins at a multiple of 64. */
-void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *bias, const bf16 *residual, bf16 *out,
-                    char *space, int rows, int inputs, int outputs, int then, int threads, Parallel parallel) {
+void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *totals, const float *bias, const bf16 *residual,
+                    bf16 *out, char *space, int rows, int inputs, int outputs, int then, int threads, Parallel parallel) {
     if (rows == 0) return;
     const int depth = ceil_to(inputs, 64) / 64, panels = ceil_to(outputs, 32) / 32;
     /* Groups are of one size, and small enough that there is work for all threads. */
     const long shared = (long)rows * panels / (4 * threads), fits = SHARE / (depth * 64), most = shared < fits ? shared : fits;
     const int stream = (long)rows * outputs > STREAM && outputs % 32 == 0 && (uintptr_t)out % 64 == 0;
     const int groups = (rows - 1) / (most > 32 ? (int)most : 32) + 1;
+    float *row_scales = (float *)(space + (size_t)ceil_to(rows, 32) * depth * 64);
     Call call = {
-        .x = x, .weight = weight, .scales = scales, .bias = bias, .residual = residual, .out = out, .steps = space,
-        .row_scales = (float *)(space + (size_t)ceil_to(rows, 32) * depth * 64), .rows = rows, .inputs = inputs,
+        .x = x, .weight = weight, .scales = scales, .totals = totals, .bias = bias, .residual = residual, .out = out, .steps = space,
+        .row_scales = row_scales, .row_zeros = row_scales + rows, .rows = rows, .inputs = inputs,
         .outputs = outputs, .then = then, .depth = depth, .panels = panels, .stream = stream,
         .group = ceil_to((rows + groups - 1) / groups, 32),
     };

@@ -51,9 +51,11 @@ class Case:
     def exact(self) -> list[Doubles]:
         """The same in integers and float64, not rounded to bfloat16."""
         x, steps, scales = self.x.float().numpy(), *(part.numpy() for part in quantise_weight(self.weight))
-        largest = np.maximum(np.abs(x).max(1, keepdims=True), np.float32(3e-36))
-        own = np.rint(x * (np.float32(127) / largest)).astype(np.int64)
-        y = (own @ steps.astype(np.int64).T) * (largest / 127).astype(np.float64) * scales + self.bias.double().numpy()
+        low, high = (np.float32(0) + bound for bound in (x.min(1, initial=0, keepdims=True), x.max(1, initial=0, keepdims=True)))
+        step = np.maximum(high / np.float32(255) - low / np.float32(255), np.float32(1.2e-38))
+        zero = np.rint(-low * (1 / step)).astype(np.int64)
+        own = (np.rint(x * (1 / step)).astype(np.int64) + zero).clip(0, 255) - zero
+        y = (own @ steps.astype(np.int64).T) * step.astype(np.float64) * scales + self.bias.double().numpy()
         return [y, F.gelu(torch.from_numpy(y)).numpy(), y + self.residual.double().numpy()]
 
 
@@ -183,7 +185,7 @@ def at_the_edge(x):
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
     case = Case(rows, inputs, outputs)
     wanted = case.all()
-    layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in ("weight", "scales", "bias")})
+    layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in ("weight", "scales", "totals", "bias")})
     x, residual = at_the_edge(case.x), at_the_edge(case.residual)
     found = [layer(x), layer.gelu(x), layer.add(x, residual)]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted))
