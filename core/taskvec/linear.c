@@ -1,8 +1,8 @@
 /* Linear layers in int8 on CPUs with AMX: x (T, inputs) in bfloat16 is quantised, each row by its own range in 256 steps,
-   multiplied with weights that were quantised and laid out before, and scaled back, with what follows fused in. What is computed for
-   a row depends on nothing else: not on the other rows, not on the number of threads.
+   multiplied with weights that were quantised and laid out before, and scaled back, with what follows fused in. What is computed
+   for a row depends on nothing else: not on the other rows, not on the number of threads.
 
-   Steps of x count from one that stands for 0, the row's zero: the product's sums hold it times the sum of the weights too much.
+   Steps of x are counted from the one that stands for 0, the row's zero, which is taken out of the sums again by `totals`.
 
    Both factors lie in tiles of 16 rows of 64 bytes. Steps of x: 16 rows of 64 inputs, tiles along the inputs one after the other.
    Weights: panels of 32 outputs, in each for 64 inputs after the other two tiles of 16 outputs, inputs in fours down the rows.
@@ -136,7 +136,8 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
     for (int r = from; r < min(to, block->count); r++) {
         const size_t place = (size_t)(block->row + r) * call->outputs + column;
         const float *sums = block->sums + r / 16 * 512 + r % 16 * 16;
-        const __m512 by = _mm512_set1_ps(call->row_scales[block->row + r]), zero = _mm512_set1_ps(call->row_zeros[block->row + r]);
+        const __m512 by = _mm512_set1_ps(call->row_scales[block->row + r]);
+        const __m512 zero = _mm512_set1_ps(call->row_zeros[block->row + r]);
         __m512 y[2];
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
@@ -249,8 +250,9 @@ size_t taskvec_space(int rows, int inputs) {
 }
 
 /* A whole layer; `then` is one of PLAIN, GELU and ADD, `space` begins at a multiple of 64. */
-void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *totals, const float *bias, const bf16 *residual,
-                    bf16 *out, char *space, int rows, int inputs, int outputs, int then, int threads, Parallel parallel) {
+void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *totals, const float *bias,
+                    const bf16 *residual, bf16 *out, char *space, int rows, int inputs, int outputs, int then, int threads,
+                    Parallel parallel) {
     if (rows == 0) return;
     const int depth = ceil_to(inputs, 64) / 64, panels = ceil_to(outputs, 32) / 32;
     /* Groups are of one size, and small enough that there is work for all threads. */
@@ -259,8 +261,8 @@ void taskvec_linear(const bf16 *x, const char *weight, const float *scales, cons
     const int groups = (rows - 1) / (most > 32 ? (int)most : 32) + 1;
     float *row_scales = (float *)(space + (size_t)ceil_to(rows, 32) * depth * 64);
     Call call = {
-        .x = x, .weight = weight, .scales = scales, .totals = totals, .bias = bias, .residual = residual, .out = out, .steps = space,
-        .row_scales = row_scales, .row_zeros = row_scales + rows, .rows = rows, .inputs = inputs,
+        .x = x, .residual = residual, .weight = weight, .scales = scales, .totals = totals, .bias = bias, .out = out,
+        .steps = space, .row_scales = row_scales, .row_zeros = row_scales + rows, .rows = rows, .inputs = inputs,
         .outputs = outputs, .then = then, .depth = depth, .panels = panels, .stream = stream,
         .group = ceil_to((rows + groups - 1) / groups, 32),
     };

@@ -185,7 +185,8 @@ def at_the_edge(x):
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
     case = Case(rows, inputs, outputs)
     wanted = case.all()
-    layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in ("weight", "scales", "totals", "bias")})
+    parts = ("weight", "scales", "totals", "bias")
+    layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in parts})
     x, residual = at_the_edge(case.x), at_the_edge(case.residual)
     found = [layer(x), layer.gelu(x), layer.add(x, residual)]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted))
