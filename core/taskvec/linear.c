@@ -98,7 +98,7 @@ static void quantise(const Call *call, int row) {
     range(x, n, &low, &high);
     const float step = high / 255 - low / 255, scale = step < LEAST ? LEAST : step;
     const __m512 factor = _mm512_set1_ps(1 / scale);
-    const int zero = _mm_cvtss_si32(_mm_set_ss(-low * (1 / scale))) - 128;
+    const int zero = (int)((unsigned)_mm_cvtss_si32(_mm_set_ss(-low * (1 / scale))) - 128u);
     call->row_scales[row] = scale;
     call->row_zeros[row] = (float)zero;
     for (int i = 0; i < n; i += 64, out += TILE)

@@ -106,6 +106,16 @@ def test_huge_and_tiny_inputs(spread: float) -> None:
 
 
 @needs_kernel
+def test_tiny_inputs_count_where_weights_are_huge() -> None:
+    case = Case(20, 100, 40, 1e-38)
+    case.weight, case.bias = case.weight * 1e37, torch.zeros(40)
+    case.layer = AmxLinear.pack(case.weight, case.bias)
+    assert case.exact()[0].std() > 0.01
+    for found, wanted in zip(case.all(), case.exact(), strict=True):
+        assert_rounded(found, wanted, 6e-6)
+
+
+@needs_kernel
 @pytest.mark.parametrize("flaw", [torch.nan, -torch.nan, torch.inf, -torch.inf])
 def test_no_numbers_stay_in_their_row_and_are_seen(flaw: float) -> None:
     case = Case(40, 130, 70)
