@@ -168,7 +168,7 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
         return surrounded(torch.zeros(*size, dtype=dtype))
 
     case.x, case.residual = (surrounded(x).copy_(x) for x in (case.x, case.residual))
-    case.layer = AmxLinear(*(surrounded(x).copy_(x) for x in case.layer[:4]), case.layer.outputs)
+    case.layer = AmxLinear._make((*(surrounded(x).copy_(x) for x in case.layer[:4]), case.layer.outputs))
     monkeypatch.setattr(int8, "torch", SimpleNamespace(**(vars(torch) | {"empty": empty})))
     found = [case.layer(case.x), case.layer.gelu(case.x), case.layer.add(case.x, case.residual)]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
