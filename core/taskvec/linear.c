@@ -6,7 +6,8 @@
 
    Both factors lie in tiles of 16 rows of 64 bytes. Steps of x: 16 rows of 64 inputs, tiles along the inputs one after the other.
    Weights: panels of 32 outputs, in each for 64 inputs after the other two tiles of 16 outputs, inputs in fours down the rows.
-   What is missing to whole tiles are zeros in the weights; what lies there in the steps does not. Sums hold 131,000 inputs.
+   What is missing to whole tiles are zeros in the weights, so it does not matter what lies there in the steps. Sums hold 131,000
+   inputs.
 
    Tiles: 0 to 3 sums of 2 x 2 tiles, 4 and 5 steps, 6 and 7 weights. */
 #include <immintrin.h>
