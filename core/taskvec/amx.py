@@ -38,11 +38,11 @@ class Kernel(NamedTuple):
         tokens, _, heads, head_dim = qkv.shape
         qkv, cos, sin = qkv.contiguous(), cos.contiguous(), sin.contiguous()
         threads = torch.get_num_threads() if tokens > ALONE else 1
-        size = self.library.taskvec_space(max(batch.lengths))
-        space = torch.empty(threads * size, dtype=torch.uint8)
+        longest = max(batch.lengths)
+        space = torch.empty(threads * self.library.taskvec_space(longest), dtype=torch.uint8)
         out = torch.empty(tokens, heads, head_dim, dtype=torch.bfloat16)
         pointers = [x.data_ptr() for x in (qkv, cos, sin, out, batch.cu_seqlens, space)]
-        self.library.taskvec_attention(*pointers, len(batch.lengths), heads, threads, size, self.parallel)
+        self.library.taskvec_attention(*pointers, len(batch.lengths), heads, longest, threads, self.parallel)
         return out
 
 
@@ -54,7 +54,7 @@ def kernel(head_dim: int) -> Kernel | None:
         return None
     library, parallel = found
     library.taskvec_space.restype = ctypes.c_size_t
-    library.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 3 + [ctypes.c_size_t, ctypes.c_void_p]
+    library.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4 + [ctypes.c_void_p]
     return Kernel(library, parallel)
 
 

@@ -27,10 +27,9 @@ typedef struct {
     const bf16 *qkv, *cos, *sin; /* (T, 3, heads, DIM), (T, DIM), (T, DIM / 2) */
     bf16 *out;                   /* (T, heads, DIM) */
     const int32_t *starts;       /* of sequences, and the end of the last */
-    char *space;
-    size_t size; /* of the space of one thread */
-    int sequences, heads, threads, chunk; /* chunk: queries of one piece of work */
-    int next, thread;                     /* counted up by those who take one */
+    char *space;                 /* taskvec_space for each thread */
+    int sequences, heads, longest, threads, chunk; /* chunk: queries of one piece of work */
+    int next, thread;                              /* counted up by those who take one */
 } Call;
 
 typedef struct {
@@ -138,8 +137,7 @@ static void pack_values(const Work *w) {
 static void score(const Work *w, const char *keys, int count) {
     char *scores = w->scores;
     for (int key = 0; key < count; key += 32, keys += DIM / 32 * TILE, scores += 2 * TILE) {
-        _tile_zero(4);
-        _tile_zero(5);
+        _tile_zero(4); _tile_zero(5);
         for (int i = 0; i < DIM / 32; i++, keys += TILE) {
             _tile_loadd(6, w->queries + i * 64, DIM * 2);
             _tile_loadd(7, keys, 64);
@@ -172,16 +170,11 @@ static void mix(const Work *w, const char *values, int count) {
 }
 
 /* Load or store the tiles of sums. */
-#define SUMS(op)                         \
-    do {                                 \
-        FENCE;                           \
-        op(0, w->sums, 64);              \
-        op(1, w->sums + 256, 64);        \
-        if (DIM > 32) {                  \
-            op(2, w->sums + 512, 64);    \
-            op(3, w->sums + 768, 64);    \
-        }                                \
-        FENCE;                           \
+#define SUMS(op)                                                                                               \
+    do {                                                                                                       \
+        FENCE; op(0, w->sums, 64); op(1, w->sums + 256, 64);                                                   \
+        if (DIM > 32) { op(2, w->sums + 512, 64); op(3, w->sums + 768, 64); }                                  \
+        FENCE;                                                                                                 \
     } while (0)
 
 /* 2 ** x for x up to a few hundred, 0 for -infinity; relative error 1e-4, a twentieth of what rounding a weight to bf16 costs.
@@ -276,10 +269,7 @@ static void attend(Work *w, int from, int to) {
     for (int query = from; query < to; query += 16) {
         rotate_rows(w, 0, query, min(to - query, 16), (bf16 *)w->queries);
         memset(w->total, 0, sizeof w->total);
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
         FENCE;
         for (int key = 0; key < w->n; key += KEYS) {
             const int count = min(ceil_to(w->n - key, 32), KEYS);
@@ -290,15 +280,6 @@ static void attend(Work *w, int from, int to) {
         }
         finish(w, query, min(to - query, 16));
     }
-}
-
-static int longest(const Call *call) {
-    int most = 0;
-    for (int s = 0; s < call->sequences; s++) {
-        const int n = call->starts[s + 1] - call->starts[s];
-        most = n > most ? n : most;
-    }
-    return most;
 }
 
 /* Take one sequence, head and chunk of queries after the other, until none is left. */
@@ -320,12 +301,17 @@ static void take_pieces(Call *call, Work *w) {
     }
 }
 
+/* Bytes each thread needs, a multiple of 64. */
+size_t taskvec_space(int longest) {
+    return (size_t)ceil_to(longest, 32) * DIM * 4 + 16 * DIM * 2 + KEYS * 96 + 16 * DIM * 4;
+}
+
 /* What each thread does. */
 static void work(void *data) {
     Call *call = data;
-    const size_t packed = (size_t)ceil_to(longest(call), 32) * DIM * 2;
+    const size_t packed = (size_t)ceil_to(call->longest, 32) * DIM * 2;
     Work w = {.call = call};
-    w.keys = call->space + __atomic_fetch_add(&call->thread, 1, __ATOMIC_RELAXED) * call->size;
+    w.keys = call->space + __atomic_fetch_add(&call->thread, 1, __ATOMIC_RELAXED) * taskvec_space(call->longest);
     w.values = w.keys + packed;
     w.queries = w.values + packed;
     w.scores = w.queries + 16 * DIM * 2;
@@ -348,17 +334,12 @@ static void work(void *data) {
 /* Ask the system for AMX; 0 where it is lent. */
 int taskvec_permission(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
 
-/* Bytes each thread needs, a multiple of 64. */
-size_t taskvec_space(int longest) {
-    return (size_t)ceil_to(longest, 32) * DIM * 4 + 16 * DIM * 2 + KEYS * 96 + 16 * DIM * 4;
-}
-
 /* All of a batch; `space` begins at a multiple of 64. */
 void taskvec_attention(const bf16 *qkv, const bf16 *cos, const bf16 *sin, bf16 *out, const int32_t *starts, char *space,
-                       int sequences, int heads, int threads, size_t size, Parallel parallel) {
+                       int sequences, int heads, int longest, int threads, Parallel parallel) {
     /* A long text is split where there are too few pieces of work for all threads; each packs keys and values anew. */
-    const int chunk = (int)((long)starts[sequences] * heads / (8 * threads));
-    Call call = {qkv, cos, sin, out, starts, space, size, sequences, heads, threads, ceil_to(chunk > 256 ? chunk : 256, 16), 0, 0};
+    const int even = (int)((long)starts[sequences] * heads / (8 * threads)), chunk = ceil_to(even > 256 ? even : 256, 16);
+    Call call = {qkv, cos, sin, out, starts, space, sequences, heads, longest, threads, chunk, 0, 0};
     if (threads > 1)
         parallel(work, &call, threads, 0);
     else

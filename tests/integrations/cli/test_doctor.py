@@ -14,6 +14,7 @@ import torch
 from checkpoints import Shape, random_weights, write_native
 from cli_support import ENVIRONMENT, Done
 from taskvec import Encoder, Task
+from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec.hub import DEFAULT_MODEL
 from taskvec_integrations.commands import doctor, golden, machine, models
 
@@ -122,6 +123,18 @@ def test_missing_adapters_are_a_note(native: Path, tmp_path: Path) -> None:
 def test_a_slow_query_has_advice(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "SLOW_QUERY", 0.0)
     assert [(one.name, one.state) for one in doctor.speed(mini)] == [("query", "note"), ("throughput", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("amx", "chosen", "state"), [(True, aligned_attention, "note"), (True, amx_attention, "ok"), (False, aligned_attention, "ok")]
+)
+def test_a_missing_compiler_is_said_where_it_would_help(
+    monkeypatch: pytest.MonkeyPatch, amx: bool, chosen: Any, state: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    found = machine.attention(chosen, torch.bfloat16)
+    assert (found.state, "gcc" in found.advice) == (state, state == "note")
+    assert machine.attention(grouped_attention, torch.float32).state == "ok"
 
 
 @pytest.mark.parametrize(("threads", "state"), [(1, "note"), (2, "ok"), (64, "note")])
