@@ -1,9 +1,10 @@
-"""The attention of attention.c on CPUs with AMX: where it can be had and how it is called. Knows tensors, no model."""
+"""Kernels of our own for CPUs with AMX: where they can be had; how attention.c is called. Knows tensors, no model."""
 
 import ctypes
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,26 +48,35 @@ class Kernel(NamedTuple):
 
 @cache
 def kernel(head_dim: int) -> Kernel | None:
-    """The kernel for heads of this width, or None where the CPU, system, compiler or torch do not have what it takes.
+    """The kernel for heads of this width, or None where it cannot be had."""
+    found = open_library(SOURCE, NEEDED, (*FLAGS, f"-DDIM={head_dim}")) if head_dim in HEAD_DIMS else None
+    if found is None:
+        return None
+    library, parallel = found
+    library.taskvec_space.restype = ctypes.c_size_t
+    library.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4 + [ctypes.c_void_p]
+    return Kernel(library, parallel)
+
+
+def open_library(source: Path, needed: Sequence[str], flags: Sequence[str]) -> tuple[ctypes.CDLL, ctypes.c_void_p] | None:
+    """A compiled file and GOMP_parallel, or None where the CPU, system, compiler or torch do not have what it takes.
 
     TASKVEC_NATIVE=0 turns it off.
     """
     has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch lack it
-    fits = sys.platform == "linux" and head_dim in HEAD_DIMS and all(has.get(name) for name in NEEDED)
+    fits = sys.platform == "linux" and all(has.get(name) for name in needed)
     if not fits or os.environ.get("TASKVEC_NATIVE") == "0":
         return None
-    library = native.load(SOURCE, (*FLAGS, f"-DDIM={head_dim}"))
+    library = native.load(source, flags)
     if library is None:
         return None
     try:
         # It is loaded already, so its name is enough; what it depends on is searched, too.
         parallel = ctypes.cast(ctypes.CDLL("libtorch_cpu.so").GOMP_parallel, ctypes.c_void_p)
     except (AttributeError, OSError) as error:
-        log.info("taskvec: torch does the attention, its OpenMP cannot be shared: %s", error)
+        log.info("taskvec: torch does the work of %s, its OpenMP cannot be shared: %s", source.name, error)
         return None
     if refused := library.taskvec_permission():
-        log.info("taskvec: torch does the attention, the system does not lend AMX (%d)", refused)
+        log.info("taskvec: torch does the work of %s, the system does not lend AMX (%d)", source.name, refused)
         return None
-    library.taskvec_space.restype = ctypes.c_size_t
-    library.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4 + [ctypes.c_void_p]
-    return Kernel(library, parallel)
+    return library, parallel

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from taskvec.int8 import TINY, AmxLinear, amx_int8_works, quantise_weight
+
 # Inputs are quantised in pieces of this many values (2 MB as float32) so that the passes over them stay in the caches.
 PIECE = 2**19
 MIDDLE = 128  # the zero point of inputs that are quantised symmetrically
-TINY = torch.finfo(torch.float32).tiny
 
 
 class LinearLike(Protocol):
@@ -97,9 +98,7 @@ class Int8Linear(NamedTuple):
     @classmethod
     def pack(cls, weight: Tensor, bias: Tensor) -> "Int8Linear":
         """From a plain weight (out, in) and a bias of the dtype that inputs will have."""
-        values = weight.float()
-        scales = values.abs().amax(1).div_(127).clamp_(min=TINY)
-        steps = (values / scales[:, None]).round_().to(torch.int8)
+        steps, scales = quantise_weight(weight)
         packed = torch.ops.onednn.qlinear_prepack(steps, None)
         return cls(packed, scales, torch.zeros(len(scales), dtype=torch.int32), bias)
 
@@ -156,6 +155,8 @@ def choose_linear(device: torch.device, dtype: torch.dtype, activations: torch.d
     if dtype is torch.int8:
         if not merged:
             raise ValueError("dtype 'int8' needs merged adapters: leave merge_adapters=False or dtype='int8' out")
+        if activations is torch.bfloat16 and amx_int8_works():
+            return AmxLinear.pack
         if not int8_works(activations):
             raise ValueError("this CPU or torch does not multiply int8 correctly: leave dtype out, it is never chosen unasked")
         return Int8Linear.pack

@@ -1,0 +1,296 @@
+"""Our own int8 layers for AMX: exact in what they add up, the same alone and in company, left out where they cannot be had."""
+
+import ctypes
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from checkpoints import Shape, random_weights, write_native
+from taskvec import Encoder, amx, int8, linear, native
+from taskvec.int8 import AmxLinear, amx_int8_works, quantise_weight
+from taskvec.linear import Int8Linear, choose_linear
+
+CPU = torch.device("cpu")
+SHAPES = [(1, 1), (63, 31), (64, 32), (65, 33), (130, 97), (1024, 96), (384, 1152)]
+ROWS = [1, 15, 16, 17, 31, 32, 33, 300]
+Doubles = npt.NDArray[np.float64]
+needs_kernel = pytest.mark.skipif(
+    int8.kernel() is None, reason="this machine has no AMX for int8, no C compiler or no OpenMP of torch"
+)
+
+
+class Case:
+    """A layer with random weights and what it is given; `spread` is that of the inputs."""
+
+    def __init__(self, rows: int, inputs: int, outputs: int, spread: float = 1.0) -> None:
+        generator = torch.Generator().manual_seed(rows)
+        sizes = ((rows, inputs), (outputs, inputs), (outputs,), (rows, outputs))
+        self.x, self.weight, self.bias, self.residual = (torch.randn(*size, generator=generator).bfloat16() for size in sizes)
+        self.x *= spread
+        self.weight *= inputs**-0.5
+        self.layer = AmxLinear.pack(self.weight, self.bias)
+
+    def all(self, rows: slice = slice(None)) -> list[Tensor]:
+        """What the three methods give."""
+        x, residual = self.x[rows].clone(), self.residual[rows].clone()
+        return [self.layer(x), self.layer.gelu(x), self.layer.add(x, residual)]
+
+    def exact(self) -> list[Doubles]:
+        """The same in integers and float64, not rounded to bfloat16."""
+        x, steps, scales = self.x.float().numpy(), *(part.numpy() for part in quantise_weight(self.weight))
+        low, high = (np.float32(0) + bound for bound in (x.min(1, initial=0, keepdims=True), x.max(1, initial=0, keepdims=True)))
+        step = np.maximum(high / np.float32(255) - low / np.float32(255), np.float32(1.2e-38))
+        zero = np.rint(-low * (1 / step)).astype(np.int64)
+        own = (np.rint(x * (1 / step)).astype(np.int64) + zero).clip(0, 255) - zero
+        y = (own @ steps.astype(np.int64).T) * step.astype(np.float64) * scales + self.bias.double().numpy()
+        return [y, F.gelu(torch.from_numpy(y)).numpy(), y + self.residual.double().numpy()]
+
+
+def assert_rounded(found: Tensor, exact: Doubles, slack: float = 1e-6) -> None:
+    """As near as bfloat16 can be, up to what float32 loses where bias or residual nearly cancel the product."""
+    difference = np.abs(found.double().numpy() - exact)
+    assert (difference <= np.abs(exact) * 2**-8 * 1.001 + slack * max(1, np.abs(exact).max())).all()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernel
+@pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
+@pytest.mark.parametrize("rows", ROWS)
+def test_exact_up_to_rounding_to_bfloat16(rows: int, inputs: int, outputs: int) -> None:
+    case = Case(rows, inputs, outputs)
+    for found, wanted, slack in zip(case.all(), case.exact(), (1e-6, 6e-6, 1e-6), strict=True):
+        assert found.dtype is torch.bfloat16
+        assert_rounded(found, wanted, slack)
+
+
+@needs_kernel
+@pytest.mark.parametrize("outputs", [1024, 1000])
+def test_results_that_go_past_the_caches_are_the_same(outputs: int) -> None:
+    case = Case(1100, 128, outputs)  # more than 2 ** 20 of them, in more than one group of rows
+    for found, wanted in zip(case.all(), case.exact(), strict=True):
+        assert_rounded(found, wanted, 6e-6)
+    for found, part in zip(case.all(), case.all(slice(0, 200)), strict=True):
+        assert torch.equal(found[:200], part)
+
+
+@needs_kernel
+@pytest.mark.parametrize("spread", [1e-38, 1e-36, 1e-20, 1e20, 1e36])
+def test_huge_and_tiny_inputs(spread: float) -> None:
+    case = Case(20, 100, 40, spread)
+    case.x[7] = 0
+    for found, wanted in zip(case.all(), case.exact(), strict=True):
+        assert found.isfinite().all()
+        assert_rounded(found, wanted, 6e-6)
+    assert torch.equal(case.layer(case.x)[7], case.bias)
+
+
+@needs_kernel
+def test_tiny_inputs_count_where_weights_are_huge() -> None:
+    case = Case(20, 100, 40, 1e-38)
+    case.weight, case.bias = case.weight * 1e37, torch.zeros(40)
+    case.layer = AmxLinear.pack(case.weight, case.bias)
+    assert case.exact()[0].std() > 0.01
+    for found, wanted in zip(case.all(), case.exact(), strict=True):
+        assert_rounded(found, wanted, 6e-6)
+
+
+@needs_kernel
+@pytest.mark.parametrize("flaw", [torch.nan, -torch.nan, torch.inf, -torch.inf])
+def test_no_numbers_stay_in_their_row_and_are_seen(flaw: float) -> None:
+    case = Case(40, 130, 70)
+    wanted = case.all()
+    case.x[20, 129] = flaw
+    for found, before in zip(case.all(), wanted, strict=True):
+        assert not found[20].isfinite().all()  # GELU makes 0 of minus infinity
+        assert torch.equal(found[:20], before[:20])
+        assert torch.equal(found[21:], before[21:])
+
+
+@needs_kernel
+def test_gelu_is_near_everywhere() -> None:
+    """Through a layer that only hands on its bias."""
+    bias = torch.cat((torch.linspace(-6, 6, 4000), torch.tensor([-1e30, -300, -4.75, 0, 4.75, 300, 1e30]))).bfloat16()
+    layer = AmxLinear.pack(torch.zeros(len(bias), 64), bias)
+    found, wanted = layer.gelu(torch.ones(1, 64, dtype=torch.bfloat16))[0], F.gelu(bias.double()).numpy()
+    assert (np.abs(found.double().numpy() - wanted) <= np.abs(wanted) * 2**-8 * 1.001 + 6e-6).all()
+
+
+@needs_kernel
+@pytest.mark.parametrize(("inputs", "outputs"), [(65, 33), (512, 1100), (1024, 96)])
+def test_company_and_threads_change_no_bit(inputs: int, outputs: int) -> None:
+    case = Case(150, inputs, outputs)
+    wanted = case.all()
+    for count in (1, 2, 3, 16):
+        with threads(count):
+            parts = [case.all(rows) for rows in (slice(0, 1), slice(1, 18), slice(18, 117), slice(117, 150))]
+            found = [torch.cat(part) for part in zip(*parts, strict=True)]
+            assert all(torch.equal(one, other) for one, other in zip([*found, *case.all()], wanted * 2, strict=True))
+
+
+@needs_kernel
+def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(37, 100, 70)
+    wanted = case.all()
+    made = []
+
+    def surrounded(x: Tensor, value: int = 255) -> Tensor:
+        size = x.numel() * x.element_size()
+        memory = torch.full((size + 8192,), value, dtype=torch.uint8)
+        start = -memory.data_ptr() % 64 + 4096
+        own = memory[start : start + size].view(x.dtype).view(x.shape)
+        made.append((memory, start, start + size))
+        return own
+
+    def empty(*size: int, dtype: torch.dtype) -> Tensor:
+        # 0xff in every byte is no number, neither as bfloat16 nor as float32.
+        return surrounded(torch.zeros(*size, dtype=dtype))
+
+    case.x, case.residual = (surrounded(x).copy_(x) for x in (case.x, case.residual))
+    case.layer = AmxLinear._make((*(surrounded(x).copy_(x) for x in case.layer[:4]), case.layer.outputs))
+    monkeypatch.setattr(int8, "torch", SimpleNamespace(**(vars(torch) | {"empty": empty})))
+    found = [case.layer(case.x), case.layer.gelu(case.x), case.layer.add(case.x, case.residual)]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+    for memory, start, end in made:
+        assert (memory[:start] == 255).all()
+        assert (memory[end:] == 255).all()
+
+
+AT_THE_EDGE = """
+import ctypes, mmap, torch
+from test_int8 import Case
+libc = ctypes.CDLL(None, use_errno=True)
+
+def at_the_edge(x):
+    size = x.numel() * x.element_size()
+    pages = -(-size // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + pages * mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+    y = torch.frombuffer(memory, dtype=x.dtype, count=x.numel(), offset=pages * mmap.PAGESIZE - size).view(x.shape)
+    return y.copy_(x)
+
+for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
+    case = Case(rows, inputs, outputs)
+    wanted = case.all()
+    parts = ("weight", "scales", "totals", "bias")
+    layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in parts})
+    x, residual = at_the_edge(case.x), at_the_edge(case.residual)
+    found = [layer(x), layer.gelu(x), layer.add(x, residual)]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted))
+print("read no further")
+"""
+
+
+@needs_kernel
+def test_nothing_beyond_the_last_row_is_read() -> None:
+    """Memory after the inputs that may not be touched; in a process of its own, which dies if it is."""
+    paths = [Path(int8.__file__).parents[1], Path(__file__).parent, Path(__file__).parents[1]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run([sys.executable, "-c", AT_THE_EDGE], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "read no further\n"), done.stderr
+
+
+@needs_kernel
+def test_inputs_are_taken_as_they_lie_and_kept() -> None:
+    case = Case(40, 96, 96)
+    wanted = case.all()
+    x, residual = (torch.stack((x, x.flip(0)), 1)[:, 0] for x in (case.x, case.residual))
+    assert not x.is_contiguous()
+    assert torch.equal(case.layer(x), wanted[0])
+    assert torch.equal(case.layer.add(x, residual), wanted[2])
+    assert torch.equal(x, case.x)
+    assert torch.equal(residual, case.residual)
+    assert case.layer(case.x[:0]).shape == (0, 96)
+
+
+@needs_kernel
+def test_threads_of_python_may_call_at_once() -> None:
+    cases = [Case(rows, 512, 1024) for rows in range(30, 38)]
+    wanted = [case.all() for case in cases]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, own in zip(pool.map(Case.all, cases), wanted, strict=True):
+                assert all(torch.equal(one, other) for one, other in zip(found, own, strict=True))
+
+
+@needs_kernel
+def test_vectors_are_the_same_alone_and_in_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_native(tmp_path / "model", random_weights(Shape(width=128, layers=3, heads=2, inner=256)))
+    texts = ["one", "a longer text of some more words", "words " * 200]
+    exact = Encoder.from_pretrained(folder, dtype="float32", device="cpu").encode(texts)
+    monkeypatch.setattr("taskvec.loading.activation_dtype", lambda dtype: torch.bfloat16)
+    assert amx_int8_works()
+    made = []
+    pack = AmxLinear.pack
+
+    def counted(weight: Tensor, bias: Tensor) -> AmxLinear:
+        made.append(pack(weight, bias))
+        return made[-1]
+
+    monkeypatch.setattr(AmxLinear, "pack", counted)
+    encoder = Encoder.from_pretrained(folder, dtype="int8", device="cpu")
+    vectors = encoder.encode(texts)
+    assert len(made) == 3 * 4
+    assert np.array_equal(vectors, np.stack([encoder.encode(text) for text in texts]))
+    assert (vectors * exact).sum(1).min() > 0.998
+
+
+@needs_kernel
+def test_chosen_for_bfloat16_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_linear(CPU, torch.int8, torch.bfloat16) == AmxLinear.pack
+    assert choose_linear(CPU, torch.int8, torch.float32) == Int8Linear.pack
+    monkeypatch.setattr(linear, "amx_int8_works", lambda: False)
+    assert choose_linear(CPU, torch.int8, torch.bfloat16) == Int8Linear.pack
+
+
+def capable(patch: pytest.MonkeyPatch, **has: bool) -> None:
+    """A machine where all works but what `has` says, with a library that computes nothing."""
+    names = ("taskvec_space", "taskvec_linear")
+    library = SimpleNamespace(taskvec_permission=lambda: 0, **{name: SimpleNamespace() for name in names})
+    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(int8.NEEDED, True) | has, raising=False)
+    patch.setattr(sys, "platform", "linux")
+    patch.setattr(native, "load", lambda source, flags: library)
+    patch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
+    patch.delenv("TASKVEC_NATIVE", raising=False)
+
+
+def test_left_out_where_the_cpu_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    capable(monkeypatch)
+    assert int8.kernel.__wrapped__() is not None
+    capable(monkeypatch, amx_int8=False)
+    assert int8.kernel.__wrapped__() is None
+    assert "amx_int8" not in amx.NEEDED
+
+
+@needs_kernel
+@pytest.mark.parametrize("method", ["__call__", "gelu", "add"])
+def test_left_out_where_it_is_wrong(method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    right = getattr(AmxLinear, method)
+    with caplog.at_level(logging.WARNING, "taskvec"):
+        assert amx_int8_works.__wrapped__()
+        assert not caplog.records
+        monkeypatch.setattr(AmxLinear, method, lambda *given: right(*given) + 0.2)
+        assert not amx_int8_works.__wrapped__()
+    assert "linear.c" in caplog.text
