@@ -40,6 +40,7 @@ from peers import bare_products, onnx_runtime, packed_transformers, padded_trans
 from checkpoints import CORPUS, Shape, random_weights, write_native
 from taskvec import Encoder
 from taskvec.devices import activation_dtype, bfloat16_is_fast
+from taskvec.int8 import amx_int8_works
 from taskvec.linear import int8_works
 from taskvec.packing import TokenSequence, pack
 from taskvec_integrations.commands.bench import texts_of
@@ -103,7 +104,7 @@ class Benchmark:
         dtypes = {str(dtype).removeprefix("torch."): dtype for dtype in dict.fromkeys((torch.float32, self._fast))}
         self._name = list(dtypes)[-1]
         self._encoders = {name: Encoder.from_pretrained(folder, dtype=dtype, device="cpu") for name, dtype in dtypes.items()}
-        if int8_works(activation_dtype(torch.int8)):
+        if amx_int8_works() or int8_works(activation_dtype(torch.int8)):
             self._encoders["int8"] = Encoder.from_pretrained(folder, dtype="int8", device="cpu")
         self._peers = {name: sentence_transformer(folder, dtype) for name, dtype in dtypes.items()}
         self._packed = packed_transformers(folder, self._fast, self.ours)

@@ -19,6 +19,7 @@ from taskvec.attention import (
     varlen_attention,
 )
 from taskvec.devices import activation_dtype, bfloat16_is_fast, choose_device, choose_dtype, matmul_seconds
+from taskvec.int8 import amx_int8_works
 from taskvec.linear import packing_works
 
 PACKAGES = ("torch", "tokenizers", "safetensors", "huggingface-hub", "numpy")
@@ -69,10 +70,18 @@ def findings(device: str | None, dtype: str | None) -> Iterator[Finding]:
     activations = activation_dtype(used)
     yield attention(choose_attention(chosen, activations, HEAD_DIM), activations)
     if chosen.type == "cpu":
-        packed = packing_works(activations)
-        advice = "" if packed else "another version of torch may have them: vectors are right, only slower"
-        said = "weights packed for oneDNN, GELU and sums fused" if packed else "plain: this torch lacks oneDNN's packed operators"
-        yield Finding("layers", said, "ok" if packed else "note", advice)
+        yield layers(used, activations)
+
+
+def layers(used: torch.dtype, activations: torch.dtype) -> Finding:
+    """How the linear layers are computed on a CPU."""
+    if used is torch.int8:
+        own = activations is torch.bfloat16 and amx_int8_works()
+        return Finding("layers", "int8 by taskvec's own kernel for AMX" if own else "int8 by oneDNN")
+    if packing_works(activations):
+        return Finding("layers", "weights packed for oneDNN, GELU and sums fused")
+    advice = "another version of torch may have them: vectors are right, only slower"
+    return Finding("layers", "plain: this torch lacks oneDNN's packed operators", "note", advice)
 
 
 def attention(chosen: Attention, activations: torch.dtype) -> Finding:
