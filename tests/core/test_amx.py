@@ -2,8 +2,6 @@
 
 import ctypes
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from at_the_edge import survives
 from checkpoints import Shape, random_weights, write_native
 from taskvec import Encoder, amx, attention, native
 from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
@@ -161,36 +160,23 @@ def test_small_numbers_are_numbers_again_afterwards() -> None:
 
 
 AT_THE_EDGE = """
-import ctypes, mmap, torch
+import torch
+from at_the_edge import at_the_edge
 from test_amx import inputs
 from taskvec.attention import amx_attention
-libc = ctypes.CDLL(None, use_errno=True)
-
-def at_the_edge(x):
-    size = x.numel() * 2
-    pages = -(-size // mmap.PAGESIZE)
-    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    assert libc.mprotect(ctypes.c_void_p(address + pages * mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
-    y = torch.frombuffer(memory, dtype=x.dtype, count=x.numel(), offset=pages * mmap.PAGESIZE - size).view(x.shape)
-    return y.copy_(x)
 
 for lengths in ([1], [7], [33], [64, 1], [31, 18]):
     for head_dim in (32, 64):
         qkv, cos, sin, batch = inputs(lengths, head_dim)
         found = amx_attention(*map(at_the_edge, (qkv, cos, sin)), batch)
         assert torch.equal(found, amx_attention(qkv, cos, sin, batch))
-print("read no further")
 """
 
 
 @needs_amx
 def test_nothing_beyond_the_last_row_is_read() -> None:
-    """Memory after the inputs that may not be touched; in a process of its own, which dies if it is."""
-    paths = [Path(amx.__file__).parents[1], Path(__file__).parent, Path(__file__).parents[1]]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    done = subprocess.run([sys.executable, "-c", AT_THE_EDGE], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "read no further\n"), done.stderr
+    """Memory after the inputs that may not be touched."""
+    survives(AT_THE_EDGE)
 
 
 @needs_amx

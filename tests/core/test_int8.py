@@ -2,8 +2,6 @@
 
 import ctypes
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from at_the_edge import survives
 from checkpoints import Shape, random_weights, write_native
 from taskvec import Encoder, amx, int8, linear, native
 from taskvec.int8 import AmxLinear, amx_int8_works, quantise_weight
@@ -178,18 +177,9 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
 
 
 AT_THE_EDGE = """
-import ctypes, mmap, torch
+import torch
+from at_the_edge import at_the_edge
 from test_int8 import Case
-libc = ctypes.CDLL(None, use_errno=True)
-
-def at_the_edge(x):
-    size = x.numel() * x.element_size()
-    pages = -(-size // mmap.PAGESIZE)
-    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    assert libc.mprotect(ctypes.c_void_p(address + pages * mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
-    y = torch.frombuffer(memory, dtype=x.dtype, count=x.numel(), offset=pages * mmap.PAGESIZE - size).view(x.shape)
-    return y.copy_(x)
 
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
     case = Case(rows, inputs, outputs)
@@ -199,17 +189,13 @@ for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 9
     x, residual = at_the_edge(case.x), at_the_edge(case.residual)
     found = [layer(x), layer.gelu(x), layer.add(x, residual)]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted))
-print("read no further")
 """
 
 
 @needs_kernel
 def test_nothing_beyond_the_last_row_is_read() -> None:
-    """Memory after the inputs that may not be touched; in a process of its own, which dies if it is."""
-    paths = [Path(int8.__file__).parents[1], Path(__file__).parent, Path(__file__).parents[1]]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
-    done = subprocess.run([sys.executable, "-c", AT_THE_EDGE], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "read no further\n"), done.stderr
+    """Memory after the inputs that may not be touched."""
+    survives(AT_THE_EDGE)
 
 
 @needs_kernel
