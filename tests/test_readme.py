@@ -34,7 +34,7 @@ def offline_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def run(arguments: list[str], env: dict[str, str], warnings: tuple[str, ...] = ()) -> str:
     command = [sys.executable, "-W", "error", *arguments]
     command[3:3] = [part for warning in warnings for part in ("-W", warning)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
