@@ -22,6 +22,7 @@ FLAGS = (
     "-O3", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mfma",
     "-mprefer-vector-width=512",
 )  # fmt: skip
+PERMISSION = (158, 0x1023, 18)  # arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA on x86-64
 ALONE = 32  # tokens up to which waking other threads costs more than it saves
 
 log = logging.getLogger("taskvec")
@@ -76,7 +77,15 @@ def open_library(source: Path, needed: Sequence[str], flags: Sequence[str]) -> t
     except (AttributeError, OSError) as error:
         log.info("taskvec: torch does the work of %s, its OpenMP cannot be shared: %s", source.name, error)
         return None
-    if refused := library.taskvec_permission():
-        log.info("taskvec: torch does the work of %s, the system does not lend AMX (%d)", source.name, refused)
+    if not lent():
+        log.info("taskvec: torch does the work of %s, the system does not lend AMX", source.name)
         return None
     return library, parallel
+
+
+def lent() -> bool:
+    """Ask Linux for the tiles of AMX, for all threads of this process.
+
+    Source: https://docs.kernel.org/arch/x86/xstate.html
+    """
+    return not ctypes.CDLL(None).syscall(*PERMISSION)

@@ -11,8 +11,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define KEYS 64      /* of a block: its scores and weights stay in the first cache */
 #define TILE 1024    /* bytes */
@@ -330,9 +328,6 @@ static void work(void *data) {
     _tile_release();
     _mm_setcsr(control);
 }
-
-/* Ask the system for AMX; 0 where it is lent. */
-int taskvec_permission(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
 
 /* All of a batch; `space` begins at a multiple of 64. */
 void taskvec_attention(const bf16 *qkv, const bf16 *cos, const bf16 *sin, bf16 *out, const int32_t *starts, char *space,

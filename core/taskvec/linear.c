@@ -13,8 +13,6 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define TILE 1024        /* bytes */
 #define SHARE (1 << 20)  /* bytes of steps that are taken through all panels: they stay in the second cache */
@@ -241,9 +239,6 @@ static void work(void *data) {
     _tile_release();
     _mm_sfence(); /* results past the caches are seen by whoever goes on after this */
 }
-
-/* Ask the system for AMX; 0 where it is lent. */
-int taskvec_permission(void) { return (int)syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
 
 /* Bytes that a call needs. */
 size_t taskvec_space(int rows, int inputs) {

@@ -3,9 +3,8 @@
 import ctypes
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from at_the_edge import survives
 from checkpoints import Shape, random_weights, write_native
+from kernel_support import survives, threads
 from taskvec import Encoder, amx, attention, native
 from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
 from taskvec.packing import PackedTensors
@@ -57,16 +56,6 @@ def exact(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor
 
 def rms(x: Tensor) -> float:
     return float(x.pow(2).mean().sqrt())
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @needs_amx
@@ -161,7 +150,7 @@ def test_small_numbers_are_numbers_again_afterwards() -> None:
 
 AT_THE_EDGE = """
 import torch
-from at_the_edge import at_the_edge
+from kernel_support import at_the_edge
 from test_amx import inputs
 from taskvec.attention import amx_attention
 
@@ -210,7 +199,7 @@ def test_an_encoder_with_it_and_without(dtype: str, tmp_path: Path, monkeypatch:
 
 def library(**functions: Any) -> Any:
     """What was compiled, computing nothing."""
-    own = {"taskvec_permission": lambda: 0, "taskvec_space": SimpleNamespace(), "taskvec_attention": SimpleNamespace()}
+    own = {"taskvec_space": SimpleNamespace(), "taskvec_attention": SimpleNamespace()}
     return SimpleNamespace(**(own | functions))
 
 
@@ -220,6 +209,7 @@ def capable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(amx.NEEDED, True), raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(native, "load", lambda source, flags: library())
+    monkeypatch.setattr(amx, "lent", lambda: True)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
     monkeypatch.delenv("TASKVEC_NATIVE", raising=False)
 
@@ -249,7 +239,7 @@ def another_openmp(patch: pytest.MonkeyPatch) -> None:
 
 
 def amx_refused(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(native, "load", lambda source, flags: library(taskvec_permission=lambda: -1))
+    patch.setattr(amx, "lent", lambda: False)
 
 
 FLAWS = [no_amx, an_old_torch, another_system, turned_off, nothing_compiled, another_openmp, amx_refused]

@@ -3,9 +3,7 @@
 import ctypes
 import logging
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from at_the_edge import survives
 from checkpoints import Shape, random_weights, write_native
+from kernel_support import survives, threads
 from taskvec import Encoder, amx, int8, linear, native
 from taskvec.int8 import AmxLinear, amx_int8_works, quantise_weight
 from taskvec.linear import Int8Linear, choose_linear
@@ -62,16 +60,6 @@ def assert_rounded(found: Tensor, exact: Doubles, slack: float = 1e-6) -> None:
     """As near as bfloat16 can be, up to what float32 loses where bias or residual nearly cancel the product."""
     difference = np.abs(found.double().numpy() - exact)
     assert (difference <= np.abs(exact) * 2**-8 * 1.001 + slack * max(1, np.abs(exact).max())).all()
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @needs_kernel
@@ -178,7 +166,7 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
 
 AT_THE_EDGE = """
 import torch
-from at_the_edge import at_the_edge
+from kernel_support import at_the_edge
 from test_int8 import Case
 
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
@@ -254,10 +242,11 @@ def test_chosen_for_bfloat16_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def capable(patch: pytest.MonkeyPatch, **has: bool) -> None:
     """A machine where all works but what `has` says, with a library that computes nothing."""
     names = ("taskvec_space", "taskvec_linear")
-    library = SimpleNamespace(taskvec_permission=lambda: 0, **{name: SimpleNamespace() for name in names})
+    library = SimpleNamespace(**{name: SimpleNamespace() for name in names})
     patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(int8.NEEDED, True) | has, raising=False)
     patch.setattr(sys, "platform", "linux")
     patch.setattr(native, "load", lambda source, flags: library)
+    patch.setattr(amx, "lent", lambda: True)
     patch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
     patch.delenv("TASKVEC_NATIVE", raising=False)
 

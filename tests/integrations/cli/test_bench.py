@@ -29,14 +29,16 @@ def test_json_of_every_workload(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatc
         assert row["texts_per_second"] == pytest.approx(row["texts"] / row["p50_ms"] * 1e3)
 
 
-def test_the_table_says_how_long_a_million_chunks_take(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "workloads", lambda context: [bench.Workload("a few", [8, 8])])
+def test_the_table_says_how_long_a_million_passages_take(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        bench, "workloads", lambda context: [bench.Workload("other", [8]), bench.Workload(bench.PASSAGES, [8, 8])]
+    )
     done = taskvec("bench", "--model", "mini", "--seconds", 0)
-    (row,) = (line.split("│") for line in done.out.splitlines() if "a few" in line)
+    (row,) = (line.split("│") for line in done.out.splitlines() if line.startswith("│ passages"))
     rate = float(row[5].replace(",", ""))
-    said = re.search(r"A million chunks of 512 tokens take ([\d,.]+) hours", done.out)
+    said = re.search(r"a million passages of 128 tokens take ([\d,.]+) hours", done.out)
     assert said
-    assert float(said[1].replace(",", "")) == pytest.approx(512e6 / rate / 3600, rel=0.01, abs=0.06)
+    assert float(said[1].replace(",", "")) == pytest.approx(128e6 / rate / 3600, rel=0.01, abs=0.06)
     assert "mini on cpu" in done.err
 
 

@@ -1,16 +1,29 @@
-"""Tensors that end where memory does: whoever reads on dies, so that it is tried in a process of its own."""
+"""For tests of our own kernels: numbers of threads, and tensors that end where memory does, so that whoever reads on dies."""
 
 import ctypes
 import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 TESTS = Path(__file__).parent
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """As many for torch and our kernels."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def at_the_edge(x: Tensor) -> Tensor:
