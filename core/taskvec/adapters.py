@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from taskvec.checkpoint import Checkpoint
-from taskvec.layout import QKV, TOKEN_TYPES, WORDS
+from taskvec.checkpoint.read import Checkpoint
+from taskvec.checkpoint.layout import QKV, TOKEN_TYPES, WORDS
 from taskvec.linear import Linear, LinearLike, MakeLinear
-from taskvec.lora import LowRank
+from taskvec.checkpoint.lora import LowRank
 from taskvec.model import Body, Embeddings, Layer, Norm
 from taskvec.tasks import Task
 

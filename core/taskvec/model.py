@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from taskvec.attention import Attention
-from taskvec.config import ModelConfig
+from taskvec.checkpoint.config import ModelConfig
 from taskvec.linear import LinearLike
 from taskvec.packing import PackedTensors
 

@@ -9,7 +9,7 @@ from typing import ParamSpec
 from weakref import WeakValueDictionary
 
 from taskvec.encoder import Encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.loading import LoadSettings, load
 
 P = ParamSpec("P")

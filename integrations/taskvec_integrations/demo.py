@@ -19,7 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL, MINI
+from taskvec.checkpoint.hub import DEFAULT_MODEL, MINI
 from taskvec.pooling import Vectors, cut_dimensions
 from taskvec_integrations.demo_text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import require

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from taskvec import Encoder, Task, Usage, shared_encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.options import check_flag
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 

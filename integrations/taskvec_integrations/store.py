@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.progress import Progress, check_progress
 from taskvec_integrations.chunking import check_chunk_tokens

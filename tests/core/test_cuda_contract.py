@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from taskvec import attention, model
-from taskvec.config import ModelConfig
+from taskvec.checkpoint.config import ModelConfig
 from taskvec.linear import Linear
 from taskvec.packing import Batch, PackedTensors, Pool, TokenSequence
 from taskvec.pooling import mean_pool

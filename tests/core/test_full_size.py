@@ -11,8 +11,8 @@ from checkpoints import Shape, random_weights, write_native, write_original
 from core.test_checkpoint import PEAK
 from reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task
-from taskvec.config import ModelConfig
-from taskvec.layout import modules
+from taskvec.checkpoint.config import ModelConfig
+from taskvec.checkpoint.layout import modules
 
 pytestmark = pytest.mark.soak
 

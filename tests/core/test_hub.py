@@ -14,7 +14,8 @@ import pytest
 
 from hub_server import COMMIT, MODEL, HubServer, serving
 from reference import assert_close
-from taskvec import Encoder, hub
+from taskvec import Encoder
+from taskvec.checkpoint import hub
 
 SCRIPT = """
 import logging, sys
@@ -148,7 +149,7 @@ def test_no_space_left(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_needs_no_hub_and_its_fingerprint_follows_its_content(
     tmp_path: Path, native: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from taskvec.fingerprint import folder_digest
+    from taskvec.checkpoint.fingerprint import folder_digest
 
     def unreachable(*args: object, **kwargs: object) -> str:
         raise AssertionError("a local folder asked the hub")

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reference import Reference, assert_faithful
-from taskvec import Encoder, Task, adapters, attention, linear, lora, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec import Encoder, Task, adapters, attention, linear, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec.checkpoint import lora
 
 Patch = pytest.MonkeyPatch
 

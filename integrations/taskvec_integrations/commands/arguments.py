@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.hub has it too, and takes long to import
+DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"  # taskvec.checkpoint.hub has it too, and takes long to import
 CHUNK_TOKENS = 512
 SMALLEST = 8  # as in chunking.py
 RETRY_SECONDS = 300.0

@@ -9,7 +9,7 @@ from typing import Any
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.milvus.server import Server
 from taskvec_integrations.milvus.texts import Fields, TextFields, Texts
 from taskvec_integrations.milvus.wiring import embedding, embedding_async

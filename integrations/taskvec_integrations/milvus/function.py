@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskvec import Encoder, Task
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.milvus.vector_types import vector_type
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskvec import EncodeOptions, Encoder, Usage
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.pinecone import sdk

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.texts import Texts

@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from taskvec import Encoder
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.options import TaskChoice
 from taskvec_integrations.qdrant.datatypes import refusing, refusing_async
 from taskvec_integrations.qdrant.resolve import Resolver

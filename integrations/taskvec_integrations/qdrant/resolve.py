@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from taskvec import Encoder
-from taskvec.hub import MINI
+from taskvec.checkpoint.hub import MINI
 from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, quote, text_of
 from taskvec_integrations.qdrant.encoding import Request, encode, interrupted

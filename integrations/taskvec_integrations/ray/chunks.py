@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ray.data import Dataset
 
 from taskvec import Usage
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.options import check_flag
 from taskvec.tasks import DOCUMENT_TASK
 from taskvec_integrations.options import warn_of_cuts

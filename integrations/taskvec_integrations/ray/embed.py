@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskvec import EncodeOptions, Encoder, Task, Usage, quantize
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.inputs import check_text
 from taskvec.loading import LoadSettings
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK

@@ -11,7 +11,7 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError, RayTaskError
 
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.loading import LoadSettings
 from taskvec.progress import Progress, check_progress, reporting
 from taskvec_integrations.chunking import check_chunk_tokens

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from taskvec import Encoder, Task
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 from taskvec_integrations.options import LazyEncoder

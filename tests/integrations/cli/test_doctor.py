@@ -15,7 +15,7 @@ from checkpoints import Shape, random_weights, write_native
 from cli_support import ENVIRONMENT, Done
 from taskvec import Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.commands import doctor, golden, machine, models
 
 Taskvec = Callable[..., Done]

@@ -14,7 +14,7 @@ from haystack import default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 
 from taskvec import EncodeOptions, Encoder, Task, quantize
-from taskvec.hub import DEFAULT_MODEL
+from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.pooling import Vectors
 from taskvec_integrations.int8 import scaled_int8

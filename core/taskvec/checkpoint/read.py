@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from taskvec.config import ModelConfig
+from taskvec.checkpoint.config import ModelConfig
 from taskvec.errors import CheckpointError
-from taskvec.layout import read_tensors, shapes, split_qkv, weight_files
-from taskvec.lora import LowRank, peft_adapters, stacked_adapters
+from taskvec.checkpoint.layout import read_tensors, shapes, split_qkv, weight_files
+from taskvec.checkpoint.lora import LowRank, peft_adapters, stacked_adapters
 from taskvec.tasks import Task
-from taskvec.tensors import TensorRef
+from taskvec.checkpoint.tensors import TensorRef
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from taskvec.config import ModelConfig, malformed, read_json
+from taskvec.checkpoint.config import ModelConfig, malformed, read_json
 from taskvec.errors import CheckpointError
-from taskvec.tensors import TensorFile, TensorRef
+from taskvec.checkpoint.tensors import TensorFile, TensorRef
 
 WRAPPERS = {"base_model", "model", "roberta", "encoder"}
 

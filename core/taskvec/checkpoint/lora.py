@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskvec.config import ModelConfig, StackedAdapters, malformed, read_json
+from taskvec.checkpoint.config import ModelConfig, StackedAdapters, malformed, read_json
 from taskvec.errors import CheckpointError
-from taskvec.layout import QKV, modules, native_name, read_tensors, split_qkv, weight_files
+from taskvec.checkpoint.layout import QKV, modules, native_name, read_tensors, split_qkv, weight_files
 from taskvec.tasks import Task
-from taskvec.tensors import TensorRef
+from taskvec.checkpoint.tensors import TensorRef
 
 # What plain LoRA may state in adapter_config.json. Any other setting that is on changes the formula, the modules or (when PEFT
 # loads it) the base weights, so a new one is refused until somebody has looked at it.

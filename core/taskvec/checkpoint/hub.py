@@ -49,7 +49,7 @@ def locate(
     token: str | None = None,
 ) -> Located:
     """Find the bundled model, a local folder or a hub model; every failure is a built-in exception that says what to do."""
-    folder = Path(__file__).parent / MINI if model == MINI else Path(model).expanduser()
+    folder = Path(__file__).parents[1] / MINI if model == MINI else Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
             kind = "the bundled model" if model == MINI else "a local folder"

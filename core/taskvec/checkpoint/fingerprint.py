@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub.constants import HF_HOME
 
-from taskvec.hub import Located
+from taskvec.checkpoint.hub import Located
 from taskvec.tasks import Task
 
 POOLING = "mean"
