@@ -40,8 +40,8 @@ from peers import bare_products, onnx_runtime, packed_transformers, padded_trans
 from checkpoints import CORPUS, Shape, random_weights, write_native
 from taskvec import Encoder
 from taskvec.devices import activation_dtype, bfloat16_is_fast
-from taskvec.int8 import amx_int8_works
-from taskvec.linear import int8_works
+from taskvec.int8 import int8_works
+from taskvec.kernels.linear import amx_int8_works
 from taskvec.packing import TokenSequence, pack
 from taskvec_integrations.commands.bench import texts_of
 

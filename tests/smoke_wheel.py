@@ -11,8 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 EXPECTED = {
     "taskvec/encoder.py",
-    "taskvec/attention.c",
-    "taskvec/linear.c",
+    "taskvec/kernels/attention.c",
+    "taskvec/kernels/linear.c",
     "taskvec/py.typed",
     "taskvec/mini/model.safetensors",
     "taskvec/mini/text_matching/adapter_model.safetensors",

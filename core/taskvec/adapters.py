@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from taskvec.checkpoint.read import Checkpoint
 from taskvec.checkpoint.layout import QKV, TOKEN_TYPES, WORDS
-from taskvec.linear import Linear, LinearLike, MakeLinear
 from taskvec.checkpoint.lora import LowRank
+from taskvec.checkpoint.read import Checkpoint
+from taskvec.linear import Linear, LinearLike, MakeLinear
 from taskvec.model import Body, Embeddings, Layer, Norm
 from taskvec.tasks import Task
 
@@ -21,7 +21,7 @@ Modules = tuple[str, ...]
 Updates = Mapping[str, LowRank]
 
 # Weights pass through float32 in pieces of this many values (8 MB), so loading needs hardly more than the result.
-PIECE = 2 * 2**20
+MERGE_PIECE_VALUES = 2 * 2**20
 
 
 class Bodies:
@@ -139,7 +139,7 @@ class BodyBuilder:
         for module, ref in zip(modules, refs, strict=True):
             factors = self._factors((module,), updates, torch.float32)
             start, end = end, end + ref.shape[0]
-            for first in range(0, ref.shape[0], step := max(1, PIECE // columns)):
+            for first in range(0, ref.shape[0], step := max(1, MERGE_PIECE_VALUES // columns)):
                 last = min(first + step, ref.shape[0])
                 piece = ref.read(first, last).to(self._device)
                 if factors is not None:

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from taskvec.amx import kernel
+from taskvec.kernels.attention import attention_kernel
 from taskvec.packing import PackedTensors
 
 # The CPU's half-precision kernel takes keys in blocks of 512: where there is one, a ragged end costs more than a mask does.
-WIDENED = 512
+WIDENED_TOKENS = 512
 
 Attention = Callable[[Tensor, Tensor, Tensor, PackedTensors], Tensor]
 
@@ -59,16 +59,16 @@ def varlen_attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors
 
 def amx_attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """Our own kernel for bfloat16 on CPUs with AMX, where `amx_works`: positions and attention in one pass over qkv."""
-    own = kernel(qkv.shape[-1])
-    assert own
-    return own(qkv, cos, sin, batch)
+    kernel = attention_kernel(qkv.shape[-1])
+    assert kernel
+    return kernel.attend(qkv, cos, sin, batch)
 
 
 @cache
 def amx_works(head_dim: int) -> bool:
     """Whether there is a kernel for heads of this width here and it computes what torch does in float32."""
-    own = kernel(head_dim)
-    if own is None:
+    kernel = attention_kernel(head_dim)
+    if kernel is None:
         return False
     lengths, heads = (70, 33, 1), 2
     tokens = sum(lengths)
@@ -77,7 +77,7 @@ def amx_works(head_dim: int) -> bool:
     angles = torch.linspace(0, 9, tokens * head_dim // 2).view(tokens, 1, 1, -1)
     waves = torch.linspace(0, 999, tokens * 3 * heads * head_dim).sin().view(tokens, 3, heads, -1)
     qkv, cos, sin = (x.bfloat16() for x in (waves, angles.cos().repeat(1, 1, 1, 2), angles.sin()))
-    found, wanted = own(qkv, cos, sin, batch), grouped_attention(qkv.float(), cos.float(), sin.float(), batch)
+    found, wanted = kernel.attend(qkv, cos, sin, batch), grouped_attention(qkv.float(), cos.float(), sin.float(), batch)
     if torch.allclose(found.float(), wanted, rtol=0.02, atol=0.02):
         return True
     log.warning("taskvec: attention.c computes something else on this machine, torch does the attention")
@@ -143,7 +143,7 @@ def key_windows(lengths: tuple[int, ...], multiple: int) -> tuple[list[Window], 
     start = rows = 0
     for length, run in groupby(lengths):
         count = len(list(run))
-        extra = -length % multiple if length <= WIDENED else 0
+        extra = -length % multiple if length <= WIDENED_TOKENS else 0
         before = min(extra, start)
         mask = None
         if extra:

@@ -10,9 +10,9 @@ from typing import Self, Unpack
 import numpy as np
 import torch
 
-from taskvec.devices import release_cache
 from taskvec.checkpoint.fingerprint import fingerprint
 from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.devices import release_cache
 from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, LoadSettings, Parts, load

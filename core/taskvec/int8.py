@@ -1,93 +1,83 @@
-"""Linear layers in int8 by linear.c on CPUs with AMX: where it can be had and how it is called. Knows tensors, no model."""
+"""Linear layers in int8 by torch's own operators, and how weights and inputs become int8. Knows tensors, no model."""
 
-import ctypes
-import logging
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from taskvec import amx
-
-SOURCE = Path(__file__).with_name("linear.c")
-NEEDED = (*amx.NEEDED, "amx_int8")
-FLAGS = (*amx.FLAGS, "-mamx-int8")
-PLAIN, GELU, ADD = range(3)
 TINY = torch.finfo(torch.float32).tiny
-PIECE = 2**21  # weights are quantised in pieces of this many values (8 MB as float32), which spares the heap large holes
-ALONE = 2**18  # bytes of weights, once for each 32 rows, up to which waking other threads costs more than it saves
-
-log = logging.getLogger("taskvec")
-
-
-class Kernel(NamedTuple):
-    """The compiled library, and what starts the threads of torch's own OpenMP."""
-
-    library: ctypes.CDLL
-    parallel: ctypes.c_void_p
+SYMMETRIC_ZERO = 128  # the zero point of inputs that are quantized symmetrically
+WEIGHT_PIECE_VALUES = 2**21  # 8 MB as float32: weights are quantized in such pieces, which spares the heap large holes
+INPUT_PIECE_VALUES = 2**19  # 2 MB as float32: inputs are quantized in such pieces, so that the caches hold them
 
 
-class AmxLinear(NamedTuple):
-    """A Linear in int8: weight in tiles (bytes,); scales, sums of steps and bias of whole panels (outputs or more,) float32.
+class Int8Linear(NamedTuple):
+    """A Linear in int8 on a CPU: packed weight, its scales (out,) and zero points (out,), bias (out,) of the activations' dtype.
 
-    Weights are quantised once, symmetrically, with a scale for each output, inputs in each call, each row by its own range: its
-    results do not depend on what else is in the batch.
+    Weights are quantized once, symmetrically, with a scale for each output, inputs in each call: by one range for the whole
+    batch, so that all that follows is fused into the product, and where a residual is added each row by its own largest value, as
+    what comes from attention and GELU needs it (benchmarks/README.md). AMX or VNNI do the products where the CPU has them.
     """
 
     weight: Tensor
     scales: Tensor
-    totals: Tensor
+    zeros: Tensor
     bias: Tensor
-    outputs: int
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor) -> "AmxLinear":
-        """From a plain weight (out, in) and a bias (out,)."""
-        steps, scales = quantise_weight(weight)
-        outputs, inputs = steps.shape
-        below = -outputs % 32
-        steps = F.pad(steps, (0, -inputs % 64, 0, below)) if below or inputs % 64 else steps
-        # Fours of inputs go down the rows of a tile (16 of them), outputs (16) along; panels of 2 tiles (linear.c).
-        fours = steps.view(torch.int32).view(len(steps) // 32, 2, 16, -1, 16)
-        tiles = fours.permute(0, 3, 1, 4, 2).contiguous().view(torch.int8).flatten()
-        totals = steps.sum(1, dtype=torch.int32).float()
-        return cls(tiles, F.pad(scales, (0, below)), totals, F.pad(bias.float(), (0, below)), outputs)
+    def pack(cls, weight: Tensor, bias: Tensor) -> "Int8Linear":
+        """From a plain weight (out, in) and a bias of the dtype that inputs will have."""
+        steps, scales = quantize_weight(weight)
+        packed = torch.ops.onednn.qlinear_prepack(steps, None)
+        return cls(packed, scales, torch.zeros(len(scales), dtype=torch.int32), bias)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (T, in) bfloat16 -> (T, out)."""
-        return self._run(x, PLAIN, None)
+        """x (T, in) -> (T, out)."""
+        return self._fused(x, "none")
 
     def gelu(self, x: Tensor) -> Tensor:
-        """x (T, in) bfloat16 -> (T, out)."""
-        return self._run(x, GELU, None)
+        """x (T, in) -> (T, out)."""
+        return self._fused(x, "gelu")
 
     def add(self, x: Tensor, residual: Tensor) -> Tensor:
-        """x (T, in), residual (T, out), bfloat16 -> (T, out)."""
-        return self._run(x, ADD, residual.contiguous())
+        """x (T, in), residual (T, out) -> (T, out)."""
+        # Rounded to x's dtype before they are used: steps are taken from what the product is scaled with again.
+        scales = x.abs().amax(1, keepdim=True).float().div_(127).clamp_(min=TINY).to(x.dtype)
+        steps = quantize(x, 1 / scales.float(), SYMMETRIC_ZERO)
+        return torch.addcmul(residual, self._product(steps, x.dtype, 1.0, SYMMETRIC_ZERO), scales).add_(self.bias)
 
-    def _run(self, x: Tensor, then: int, residual: Tensor | None) -> Tensor:
-        own = kernel()
-        assert own
-        x = x.contiguous()
-        rows, inputs = x.shape
-        out = torch.empty(rows, self.outputs, dtype=torch.bfloat16)
-        space = torch.empty(own.library.taskvec_space(rows, inputs), dtype=torch.uint8)
-        threads = torch.get_num_threads() if len(self.weight) * -(-rows // 32) > ALONE else 1
-        own.library.taskvec_linear(
-            x.data_ptr(), self.weight.data_ptr(), self.scales.data_ptr(), self.totals.data_ptr(),
-            self.bias.data_ptr(), None if residual is None else residual.data_ptr(), out.data_ptr(), space.data_ptr(),
-            rows, inputs, self.outputs, then, threads, own.parallel,
-        )  # fmt: skip
+    def _fused(self, x: Tensor, epilogue: str) -> Tensor:
+        low, high = (float(bound) for bound in torch.aminmax(x))
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max((high - low) / 255, TINY)
+        zero = round(-low / scale)
+        return self._product(quantize(x, 1 / scale, zero), x.dtype, scale, zero, self.bias, epilogue)
+
+    def _product(
+        self, steps: Tensor, dtype: torch.dtype, scale: float, zero: int, bias: Tensor | None = None, epilogue: str = "none"
+    ) -> Tensor:
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            steps, scale, zero, self.weight, self.scales, self.zeros, bias, 1.0, 0, dtype, epilogue, [], "none"
+        )
         return out
 
 
-def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
+def quantize(x: Tensor, factor: Tensor | float, zero: int) -> Tensor:
+    """x (T, in) in steps of uint8 from `zero` on: round(x * factor) + zero, clipped; `factor` may be one for each row, (T, 1)."""
+    steps = torch.empty(x.shape, dtype=torch.uint8)
+    for first in range(0, len(x), rows := max(1, INPUT_PIECE_VALUES // x.shape[1])):
+        own = slice(first, first + rows)
+        piece = x[own].to(torch.float32, copy=True).mul_(factor[own] if isinstance(factor, Tensor) else factor)
+        steps[own] = piece.add_(zero).round_().clamp_(0, 255)
+    return steps
+
+
+def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight (out, in) -> its steps in int8, -127 to 127, and the scale of each output (out,) float32."""
     steps, scales = torch.empty(weight.shape, dtype=torch.int8), torch.empty(len(weight))
-    for first in range(0, len(weight), rows := max(1, PIECE // weight.shape[1])):
+    for first in range(0, len(weight), rows := max(1, WEIGHT_PIECE_VALUES // weight.shape[1])):
         own = slice(first, first + rows)
         values = weight[own].to(torch.float32, copy=True)
         scales[own] = values.abs().amax(1).div_(127).clamp_(min=TINY)
@@ -96,29 +86,17 @@ def quantise_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def kernel() -> Kernel | None:
-    """The compiled kernel, or None where it cannot be had."""
-    found = amx.open_library(SOURCE, NEEDED, FLAGS)
-    if found is None:
-        return None
-    library, parallel = found
-    library.taskvec_space.restype = ctypes.c_size_t
-    library.taskvec_linear.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int] * 5 + [ctypes.c_void_p]
-    return Kernel(library, parallel)
+def int8_works(dtype: torch.dtype) -> bool:
+    """Whether this torch and CPU multiply int8 for activations of `dtype` as they should, at the ends of the range, too.
 
-
-@cache
-def amx_int8_works() -> bool:
-    """Whether there is a kernel here and it computes what torch does, up to the steps of int8."""
-    if kernel() is None:
+    The operators are no public interface, and CPUs without VNNI may saturate where two large products meet.
+    """
+    weight, bias, x = torch.ones(32, 64, dtype=dtype), torch.ones(32, dtype=dtype), torch.ones(8, 64, dtype=dtype)
+    weight[::2] = torch.linspace(-1, 1, 64, dtype=dtype)
+    plain = F.linear(x, weight, bias)
+    try:
+        ours = Int8Linear.pack(weight, bias)
+        pairs = ((ours(x), plain), (ours.gelu(x), F.gelu(plain)), (ours.add(x, plain), plain + plain))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False
-    rows, inputs, outputs = 37, 100, 70
-    waves = torch.linspace(0, 999, (rows + outputs) * inputs).sin().view(-1, inputs).bfloat16()
-    x, weight, bias = waves[:rows], waves[rows:] / 8, torch.linspace(-1, 1, outputs).bfloat16()
-    plain, residual = F.linear(x.float(), weight.float(), bias.float()), waves[:rows, :outputs]
-    ours = AmxLinear.pack(weight, bias)
-    pairs = ((ours(x), plain), (ours.gelu(x), F.gelu(plain)), (ours.add(x, residual), plain + residual))
-    if all(torch.allclose(one.float(), other, rtol=0.02, atol=0.05) for one, other in pairs):
-        return True
-    log.warning("taskvec: linear.c computes something else on this machine, torch does the products")
-    return False
+    return all(torch.allclose(one, other, rtol=0.02, atol=0.1) for one, other in pairs)

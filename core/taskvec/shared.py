@@ -8,8 +8,8 @@ from functools import wraps
 from typing import ParamSpec
 from weakref import WeakValueDictionary
 
-from taskvec.encoder import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.encoder import Encoder
 from taskvec.loading import LoadSettings, load
 
 P = ParamSpec("P")

@@ -22,8 +22,8 @@ from torch import Tensor
 from taskvec import Task
 from taskvec.attention import rotated
 from taskvec.checkpoint.config import ModelConfig
-from taskvec.late_chunking import Span, document_sequences
 from taskvec.checkpoint.layout import QKV, TOKEN_TYPES, WORDS, modules
+from taskvec.late_chunking import Span, document_sequences
 from taskvec.linear import Linear
 from taskvec.model import Body, Embeddings, Layer, Norm, Transformer
 from taskvec.packing import Batch, PackedTensors

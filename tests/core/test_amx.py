@@ -19,12 +19,16 @@ from torch import Tensor
 
 from checkpoints import Shape, random_weights, write_native
 from kernel_support import survives, threads
-from taskvec import Encoder, amx, attention, native
+from taskvec import Encoder, attention
 from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
+from taskvec.kernels import attention as kernel_attention
+from taskvec.kernels import build, library
 from taskvec.packing import PackedTensors
 
 CPU = torch.device("cpu")
-needs_amx = pytest.mark.skipif(amx.kernel(64) is None, reason="this machine has no AMX, no C compiler or no OpenMP of torch")
+needs_amx = pytest.mark.skipif(
+    kernel_attention.attention_kernel(64) is None, reason="this machine has no AMX, no C compiler or no OpenMP of torch"
+)
 
 
 def packed(lengths: Sequence[int]) -> PackedTensors:
@@ -59,7 +63,7 @@ def rms(x: Tensor) -> float:
 
 
 @needs_amx
-@pytest.mark.parametrize("head_dim", amx.HEAD_DIMS)
+@pytest.mark.parametrize("head_dim", kernel_attention.HEAD_DIMS)
 @pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("lengths", [(1, 2, 15, 16, 17), (31, 32, 33, 63, 64, 65), (1200, 129, 206, 40)], ids=str)
 def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: float, head_dim: int) -> None:
@@ -74,7 +78,7 @@ def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: fl
 
 @needs_amx
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(1, 150), min_size=1, max_size=7), st.sampled_from(amx.HEAD_DIMS))
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=7), st.sampled_from(kernel_attention.HEAD_DIMS))
 def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
     qkv, cos, sin, batch = inputs(lengths, head_dim)
     alone = [
@@ -99,7 +103,7 @@ def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
 
 
 @needs_amx
-@pytest.mark.parametrize("head_dim", amx.HEAD_DIMS)
+@pytest.mark.parametrize("head_dim", kernel_attention.HEAD_DIMS)
 def test_scores_that_rise_to_the_end(head_dim: int) -> None:
     """The largest score comes in the last block, powers of two above all before: what was summed up must be scaled down."""
     qkv, cos, sin, batch = inputs([400], head_dim)
@@ -125,7 +129,7 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
     empty = torch.empty
     # 0xff in every byte is no number, neither as bfloat16 nor as float32.
     monkeypatch.setattr(
-        amx.torch, "empty", lambda *size, dtype: empty(*size, dtype=dtype).view(torch.uint8).fill_(255).view(dtype)
+        kernel_attention.torch, "empty", lambda *size, dtype: empty(*size, dtype=dtype).view(torch.uint8).fill_(255).view(dtype)
     )
     assert torch.equal(amx_attention(surrounded(qkv), surrounded(cos), surrounded(sin), batch), wanted)
 
@@ -197,7 +201,7 @@ def test_an_encoder_with_it_and_without(dtype: str, tmp_path: Path, monkeypatch:
     assert (ours * alone).sum(1).min() >= least
 
 
-def library(**functions: Any) -> Any:
+def compiled(**functions: Any) -> Any:
     """What was compiled, computing nothing."""
     own = {"taskvec_space": SimpleNamespace(), "taskvec_attention": SimpleNamespace()}
     return SimpleNamespace(**(own | functions))
@@ -206,16 +210,16 @@ def library(**functions: Any) -> Any:
 @pytest.fixture
 def capable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine where all works, with a library that computes nothing."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(amx.NEEDED, True), raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(library.AMX_CAPABILITIES, True), raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(native, "load", lambda source, flags: library())
-    monkeypatch.setattr(amx, "lent", lambda: True)
+    monkeypatch.setattr(build, "load", lambda source, flags: compiled())
+    monkeypatch.setattr(library, "acquire_tiles", lambda: True)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
     monkeypatch.delenv("TASKVEC_NATIVE", raising=False)
 
 
 def no_amx(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(amx.NEEDED, True) | {"amx_bf16": False})
+    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(library.AMX_CAPABILITIES, True) | {"amx_bf16": False})
 
 
 def an_old_torch(patch: pytest.MonkeyPatch) -> None:
@@ -231,7 +235,7 @@ def turned_off(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_compiled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(native, "load", lambda source, flags: None)
+    patch.setattr(build, "load", lambda source, flags: None)
 
 
 def another_openmp(patch: pytest.MonkeyPatch) -> None:
@@ -239,7 +243,7 @@ def another_openmp(patch: pytest.MonkeyPatch) -> None:
 
 
 def amx_refused(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(amx, "lent", lambda: False)
+    patch.setattr(library, "acquire_tiles", lambda: False)
 
 
 FLAWS = [no_amx, an_old_torch, another_system, turned_off, nothing_compiled, another_openmp, amx_refused]
@@ -248,7 +252,7 @@ FLAWS = [no_amx, an_old_torch, another_system, turned_off, nothing_compiled, ano
 @pytest.mark.usefixtures("capable")
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_left_out_where_something_is_missing(flaw: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = amx.kernel.__wrapped__
+    find = kernel_attention.attention_kernel.__wrapped__
     assert find(64) is not None
     assert find(48) is None
     flaw(monkeypatch)
@@ -258,9 +262,9 @@ def test_left_out_where_something_is_missing(flaw: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("off", [0.0, 0.1])
 def test_left_out_where_it_is_wrong(off: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def kernel(head_dim: int) -> Any:
-        return lambda *given: (aligned_attention(*given) + off).bfloat16()
+        return SimpleNamespace(attend=lambda *given: (aligned_attention(*given) + off).bfloat16())
 
-    monkeypatch.setattr(attention, "kernel", kernel)
+    monkeypatch.setattr(attention, "attention_kernel", kernel)
     with caplog.at_level(logging.WARNING, "taskvec"):
         assert amx_works.__wrapped__(64) is (off == 0)
     assert bool(caplog.records) is (off != 0)

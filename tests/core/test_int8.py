@@ -16,16 +16,19 @@ from torch import Tensor
 
 from checkpoints import Shape, random_weights, write_native
 from kernel_support import survives, threads
-from taskvec import Encoder, amx, int8, linear, native
-from taskvec.int8 import AmxLinear, amx_int8_works, quantise_weight
-from taskvec.linear import Int8Linear, choose_linear
+from taskvec import Encoder, linear
+from taskvec.int8 import Int8Linear, quantize_weight
+from taskvec.kernels import build, library
+from taskvec.kernels import linear as kernel_linear
+from taskvec.kernels.linear import AmxLinear, amx_int8_works
+from taskvec.linear import choose_linear
 
 CPU = torch.device("cpu")
 SHAPES = [(1, 1), (63, 31), (64, 32), (65, 33), (130, 97), (1024, 96), (384, 1152)]
 ROWS = [1, 15, 16, 17, 31, 32, 33, 300]
 Doubles = npt.NDArray[np.float64]
 needs_kernel = pytest.mark.skipif(
-    int8.kernel() is None, reason="this machine has no AMX for int8, no C compiler or no OpenMP of torch"
+    kernel_linear.linear_kernel() is None, reason="this machine has no AMX for int8, no C compiler or no OpenMP of torch"
 )
 
 
@@ -47,7 +50,7 @@ class Case:
 
     def exact(self) -> list[Doubles]:
         """The same in integers and float64, not rounded to bfloat16."""
-        x, steps, scales = self.x.float().numpy(), *(part.numpy() for part in quantise_weight(self.weight))
+        x, steps, scales = self.x.float().numpy(), *(part.numpy() for part in quantize_weight(self.weight))
         low, high = (np.float32(0) + bound for bound in (x.min(1, initial=0, keepdims=True), x.max(1, initial=0, keepdims=True)))
         step = np.maximum(high / np.float32(255) - low / np.float32(255), np.float32(1.2e-38))
         zero = np.rint(-low * (1 / step)).astype(np.int64)
@@ -156,7 +159,7 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
 
     case.x, case.residual = (surrounded(x).copy_(x) for x in (case.x, case.residual))
     case.layer = AmxLinear._make((*(surrounded(x).copy_(x) for x in case.layer[:4]), case.layer.outputs))
-    monkeypatch.setattr(int8, "torch", SimpleNamespace(**(vars(torch) | {"empty": empty})))
+    monkeypatch.setattr(kernel_linear, "torch", SimpleNamespace(**(vars(torch) | {"empty": empty})))
     found = [case.layer(case.x), case.layer.gelu(case.x), case.layer.add(case.x, case.residual)]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
     for memory, start, end in made:
@@ -242,21 +245,21 @@ def test_chosen_for_bfloat16_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def capable(patch: pytest.MonkeyPatch, **has: bool) -> None:
     """A machine where all works but what `has` says, with a library that computes nothing."""
     names = ("taskvec_space", "taskvec_linear")
-    library = SimpleNamespace(**{name: SimpleNamespace() for name in names})
-    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(int8.NEEDED, True) | has, raising=False)
+    compiled = SimpleNamespace(**{name: SimpleNamespace() for name in names})
+    patch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(kernel_linear.CAPABILITIES, True) | has, raising=False)
     patch.setattr(sys, "platform", "linux")
-    patch.setattr(native, "load", lambda source, flags: library)
-    patch.setattr(amx, "lent", lambda: True)
+    patch.setattr(build, "load", lambda source, flags: compiled)
+    patch.setattr(library, "acquire_tiles", lambda: True)
     patch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(GOMP_parallel=ctypes.c_void_p(1)))
     patch.delenv("TASKVEC_NATIVE", raising=False)
 
 
 def test_left_out_where_the_cpu_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     capable(monkeypatch)
-    assert int8.kernel.__wrapped__() is not None
+    assert kernel_linear.linear_kernel.__wrapped__() is not None
     capable(monkeypatch, amx_int8=False)
-    assert int8.kernel.__wrapped__() is None
-    assert "amx_int8" not in amx.NEEDED
+    assert kernel_linear.linear_kernel.__wrapped__() is None
+    assert "amx_int8" not in library.AMX_CAPABILITIES
 
 
 @needs_kernel

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from taskvec import Encoder, linear
-from taskvec.linear import MIDDLE, Int8Linear, Linear, PackedLinear, choose_linear, int8_works, packing_works, quantise
+from taskvec.int8 import SYMMETRIC_ZERO, Int8Linear, int8_works, quantize
+from taskvec.linear import Linear, PackedLinear, choose_linear, packing_works
 
 CPU = torch.device("cpu")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05}
@@ -104,8 +105,8 @@ def test_quantised_steps_are_near(by_row: bool, dtype: torch.dtype) -> None:
     x = x.repeat(1, 70_000).to(dtype)  # long rows, so that there is more than one piece
     untouched = x.clone()
     scales = torch.tensor([[0.03], [0.05], [0.05], [1.0], [0.07]])
-    steps = quantise(x, 1 / scales, MIDDLE) if by_row else quantise(x, 1 / 0.05, 100)
-    scale, zero = (scales, MIDDLE) if by_row else (torch.tensor(0.05), 100)
+    steps = quantize(x, 1 / scales, SYMMETRIC_ZERO) if by_row else quantize(x, 1 / 0.05, 100)
+    scale, zero = (scales, SYMMETRIC_ZERO) if by_row else (torch.tensor(0.05), 100)
     assert steps.dtype is torch.uint8
     restored = (steps.float() - zero) * scale
     clipped = x.float().clamp((0 - zero) * scale, (255 - zero) * scale)

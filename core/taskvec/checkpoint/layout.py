@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from taskvec.checkpoint.config import ModelConfig, malformed, read_json
-from taskvec.errors import CheckpointError
 from taskvec.checkpoint.tensors import TensorFile, TensorRef
+from taskvec.errors import CheckpointError
 
 WRAPPERS = {"base_model", "model", "roberta", "encoder"}
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from taskvec.checkpoint.config import ModelConfig, StackedAdapters, malformed, read_json
-from taskvec.errors import CheckpointError
 from taskvec.checkpoint.layout import QKV, modules, native_name, read_tensors, split_qkv, weight_files
-from taskvec.tasks import Task
 from taskvec.checkpoint.tensors import TensorRef
+from taskvec.errors import CheckpointError
+from taskvec.tasks import Task
 
 # What plain LoRA may state in adapter_config.json. Any other setting that is on changes the formula, the modules or (when PEFT
 # loads it) the base weights, so a new one is refused until somebody has looked at it.

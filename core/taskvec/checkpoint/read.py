@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from taskvec.checkpoint.config import ModelConfig
-from taskvec.errors import CheckpointError
 from taskvec.checkpoint.layout import read_tensors, shapes, split_qkv, weight_files
 from taskvec.checkpoint.lora import LowRank, peft_adapters, stacked_adapters
-from taskvec.tasks import Task
 from taskvec.checkpoint.tensors import TensorRef
+from taskvec.errors import CheckpointError
+from taskvec.tasks import Task
 
 
 @dataclass(frozen=True)

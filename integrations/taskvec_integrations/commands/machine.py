@@ -19,7 +19,7 @@ from taskvec.attention import (
     varlen_attention,
 )
 from taskvec.devices import activation_dtype, bfloat16_is_fast, choose_device, choose_dtype, matmul_seconds
-from taskvec.int8 import amx_int8_works
+from taskvec.kernels.linear import amx_int8_works
 from taskvec.linear import packing_works
 
 PACKAGES = ("torch", "tokenizers", "safetensors", "huggingface-hub", "numpy")

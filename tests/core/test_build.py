@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from taskvec import native
+from taskvec.kernels import build
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="compiled for POSIX systems only")
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, native.COMPILERS)) and "CC" not in os.environ, reason="there is no C compiler here"
+    not any(map(shutil.which, build.COMPILERS)) and "CC" not in os.environ, reason="there is no C compiler here"
 )
 
 
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def answer(source: Path, *flags: str) -> int | None:
-    library = native.load(source, flags)
+    library = build.load(source, flags)
     return library.answer() if library else None
 
 
@@ -60,7 +60,7 @@ def test_compiled_once_for_each_source_and_flags(cache: Path, source: Path, monk
 def test_another_version_of_the_compiler_compiles_anew(
     cache: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = native.compiler()[0]
+    real = build.compiler()[0]
     for version in (1, 2):
         wrapper = tmp_path / "my cc"
         wrapper.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} || exec {real} "$@"\n')
@@ -72,7 +72,7 @@ def test_another_version_of_the_compiler_compiles_anew(
 
 @needs_compiler
 def test_arguments_of_cc_count(cache: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", f"{native.compiler()[0]} -DANSWER=7")
+    monkeypatch.setenv("CC", f"{build.compiler()[0]} -DANSWER=7")
     assert answer(source) == 7
 
 
@@ -89,7 +89,7 @@ def a_broken_compiler(patch: pytest.MonkeyPatch, cache: Path) -> str:
 
 def a_compiler_that_hangs(patch: pytest.MonkeyPatch, cache: Path) -> str:
     patch.setenv("CC", "sh -c 'sleep 9'")
-    patch.setattr(native, "PATIENCE", 0.05)
+    patch.setattr(build, "COMPILE_TIMEOUT_SECONDS", 0.05)
     return "timed out"
 
 
@@ -160,7 +160,7 @@ def test_what_does_not_compile_is_said_and_leaves_nothing(cache: Path, source: P
 @needs_compiler
 @pytest.mark.parametrize("how", ["writable", "link", "no library"])
 def test_a_file_that_is_not_ours_is_not_loaded(cache: Path, source: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    path = native.compiled(source, ["-DANSWER=42"])
+    path = build.compiled(source, ["-DANSWER=42"])
     if how == "writable":
         path.chmod(0o666)
     elif how == "link":
@@ -175,9 +175,9 @@ def test_a_file_that_is_not_ours_is_not_loaded(cache: Path, source: Path, how: s
 
 @needs_compiler
 def test_processes_may_race(cache: Path, source: Path) -> None:
-    load = f"native.load(pathlib.Path({str(source)!r}), ['-DANSWER=42'])"
-    code = f"import pathlib; from taskvec import native; print({load}.answer())"
-    environment = os.environ | {"PYTHONPATH": str(Path(native.__file__).parents[1])}
+    load = f"build.load(pathlib.Path({str(source)!r}), ['-DANSWER=42'])"
+    code = f"import pathlib; from taskvec.kernels import build; print({load}.answer())"
+    environment = os.environ | {"PYTHONPATH": str(Path(build.__file__).parents[2])}
     children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) for _ in range(6)]
     assert [child.communicate()[0] for child in children] == [b"42\n"] * 6
     assert [path.suffix for path in cache.iterdir()] == [".so"]

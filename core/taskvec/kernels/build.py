@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMPILERS = ("cc", "gcc", "clang")
-PATIENCE = 60  # seconds a compiler may take
+COMPILE_TIMEOUT_SECONDS = 60  # seconds a compiler may take
 
 log = logging.getLogger("taskvec")
 
@@ -37,7 +37,7 @@ def load(source: Path, flags: Sequence[str]) -> ctypes.CDLL | None:
 def compiled(source: Path, flags: Sequence[str]) -> Path:
     """The library in this user's cache; raises OSError or what subprocess raises."""
     command = [*compiler(), *flags, "-shared", "-fPIC"]
-    version = subprocess.run([*compiler(), "--version"], check=True, capture_output=True, timeout=PATIENCE).stdout
+    version = subprocess.run([*compiler(), "--version"], check=True, capture_output=True, timeout=COMPILE_TIMEOUT_SECONDS).stdout
     parts = (source.read_bytes(), shlex.join(command).encode(), version)
     key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
     library = cache_folder() / f"{source.stem}-{key}.so"
@@ -46,7 +46,7 @@ def compiled(source: Path, flags: Sequence[str]) -> Path:
         with tempfile.TemporaryDirectory(prefix="making-", dir=library.parent) as folder:
             made = Path(folder) / library.name
             arguments, start = [*command, "-o", str(made), str(source), "-lm"], time.perf_counter()
-            subprocess.run(arguments, check=True, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+            subprocess.run(arguments, check=True, capture_output=True, timeout=COMPILE_TIMEOUT_SECONDS, stdin=subprocess.DEVNULL)
             log.info("taskvec: %s compiled in %.1f s, once: it is kept in %s", source.name, time.perf_counter() - start, library)
             made.chmod(0o600)
             made.replace(library)
