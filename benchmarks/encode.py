@@ -43,7 +43,7 @@ from taskvec.devices import activation_dtype, bfloat16_is_fast
 from taskvec.int8 import int8_works
 from taskvec.kernels.linear import amx_int8_works
 from taskvec.packing import TokenSequence, pack
-from taskvec_integrations.commands.bench import texts_of
+from taskvec_integrations.cli.bench import texts_of
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 DEFAULT = 32

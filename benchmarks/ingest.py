@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from checkpoints import Shape, random_weights, write_native
 from contract.qdrant_http import stub_qdrant
 from taskvec import Encoder
-from taskvec_integrations.chunking import split
-from taskvec_integrations.documents import read_document
-from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.chunking import split
+from taskvec_integrations.ingestion.documents import read_document
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import CHUNK_TOKENS, Document, IngestReport, Store
 

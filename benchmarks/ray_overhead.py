@@ -29,9 +29,9 @@ from ingest import documents
 
 from checkpoints import Shape, random_weights, write_native
 from taskvec import Encoder
-from taskvec_integrations.commands.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ray import ingest_dataset
-from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
 
 

@@ -9,7 +9,7 @@ python examples/matryoshka_two_stage.py
 from qdrant_client.models import PointStruct
 
 from taskvec import Encoder
-from taskvec_integrations.demo_text import QUESTIONS, read_sections
+from taskvec_integrations.demo.text import QUESTIONS, read_sections
 from taskvec_integrations.qdrant import TaskvecQdrantClient, TwoStageSearch
 
 SECTIONS = read_sections()[:40]  # of Python's language reference, each a document of a few chunks

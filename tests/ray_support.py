@@ -10,9 +10,9 @@ import pytest
 from qdrant_client import QdrantClient
 
 from contract.databases import Stored
-from taskvec_integrations.commands.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.qdrant.engine import RECORD_POINT
-from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
 
 ROOT = Path(__file__).parents[1]

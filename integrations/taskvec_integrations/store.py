@@ -15,14 +15,14 @@ from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.progress import Progress, check_progress
-from taskvec_integrations.chunking import check_chunk_tokens
-from taskvec_integrations.collection import open_for_reading
-from taskvec_integrations.documents import Document, Input
-from taskvec_integrations.engine import BARE, Engine, Hit, Record, caller_loop
-from taskvec_integrations.ingest import Ingest
+from taskvec_integrations.ingestion.backend import BARE, Engine, Hit, Record, caller_loop
+from taskvec_integrations.ingestion.chunking import check_chunk_tokens
+from taskvec_integrations.ingestion.collection import open_for_reading
+from taskvec_integrations.ingestion.documents import Document, Input
+from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
+from taskvec_integrations.ingestion.retries import check_seconds
+from taskvec_integrations.ingestion.run import Ingest
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
-from taskvec_integrations.report import Counts, Failure, IngestReport
-from taskvec_integrations.retries import check_seconds
 
 __all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store", "StoreOptions"]
 

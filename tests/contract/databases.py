@@ -20,7 +20,7 @@ from contract.qdrant_edge_client import EdgeClient
 from contract.qdrant_http import stub_qdrant
 from needledb_server import create_index, needledb
 from pinecone_emulator import KEY, PineconeServer, pinecone
-from taskvec_integrations.engine import HASH_FIELD, uuid_of
+from taskvec_integrations.ingestion.backend import HASH_FIELD, uuid_of
 from taskvec_integrations.milvus import MilvusStore, TextCollection
 from taskvec_integrations.pinecone import PineconeStore
 from taskvec_integrations.qdrant import QdrantStore

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.store import Store, StoreOptions
 
 

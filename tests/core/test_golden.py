@@ -13,7 +13,7 @@ import torch
 from taskvec import Encoder, Task
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.packing import Batch, TokenSequence
-from taskvec_integrations.commands.golden import TEXTS, TOLERANCES, VECTORS
+from taskvec_integrations.cli.golden import TEXTS, TOLERANCES, VECTORS
 
 pytestmark = pytest.mark.hub
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
 from taskvec import Encoder, Task
-from taskvec_integrations.demo_text import Chunk, read_sections
+from taskvec_integrations.demo.text import Chunk, read_sections
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import Document
 

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from taskvec_integrations import demo
-from taskvec_integrations.cli import app
-from taskvec_integrations.demo_text import QUESTIONS, Chunk, answers, read_sections
-from taskvec_integrations.engine import Point
+from taskvec_integrations.cli.app import app
+from taskvec_integrations.demo import tour as demo
+from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import MissingExtraError, require
+from taskvec_integrations.ingestion.backend import Point
 from taskvec_integrations.qdrant.engine import QdrantEngine
 
 SECTIONS = [section for section in read_sections() if len(section) < 4][:20] + [
@@ -136,7 +136,7 @@ def test_failures_are_one_sentence(arguments: list[str], said: str, tmp_path: Pa
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from taskvec_integrations.cli import app; "
+        "import sys; from typer.testing import CliRunner; from taskvec_integrations.cli.app import app; "
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
         "print(sorted({'torch', 'numpy', 'qdrant_client'} & set(sys.modules)))"
     )

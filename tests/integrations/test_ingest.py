@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, ForbiddenError
 from taskvec import Encoder
-from taskvec_integrations.report import Counts, Failure, IngestReport
+from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
 from taskvec_integrations.store import Document
 
 Trouble = Callable[[str, Sequence[Any]], None]

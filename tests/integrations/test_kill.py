@@ -16,8 +16,8 @@ from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
 from contract.qdrant_http import stub_qdrant
-from taskvec_integrations.engine import Engine, uuid_of
-from taskvec_integrations.upload import QUEUE
+from taskvec_integrations.ingestion.backend import Engine, uuid_of
+from taskvec_integrations.ingestion.upload import QUEUE
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("path", "http", "milvus-lite", "milvus-server")

@@ -11,7 +11,9 @@ import pytest
 from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, Trouble
 from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations import collection, encoding, plan, retries, store, upload
+from taskvec_integrations import store
+from taskvec_integrations.ingestion import collection, encoding, retries, upload
+from taskvec_integrations.ingestion import diff as plan
 from taskvec_integrations.store import Document
 
 Patch = pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pymilvus import MilvusClient
 
-from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.milvus import errors
 from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.milvus.server import Server

@@ -7,7 +7,7 @@ import grpc
 from pymilvus import MilvusException
 from pymilvus.exceptions import DataNotMatchException, ParamError
 
-from taskvec_integrations import grpc_errors
+from taskvec_integrations.ingestion import grpc_errors
 
 # Unavailable, too many requests, rate limit, too few resources, collection recovering, timeout.
 BUSY = {2, 4, 8, 12, 106, 10001}

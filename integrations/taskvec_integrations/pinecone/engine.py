@@ -15,7 +15,7 @@ from typing import Any
 from pinecone.exceptions import PineconeApiException
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_exponential
 
-from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.pinecone import errors, sdk
 from taskvec_integrations.pinecone.errors import IncompleteUpsertError, status
 from taskvec_integrations.pinecone.held import Held

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from taskvec_integrations.engine import Point
+from taskvec_integrations.ingestion.backend import Point
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.limits import MAX_ID, check_id, check_metadata
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from qdrant_client.models import Document, Image
 
 from taskvec import Task
-from taskvec_integrations.chunking import check_chunk_tokens
+from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.options import TaskChoice
 from taskvec_integrations.qdrant.walk import Inference
 

@@ -14,7 +14,7 @@ import numpy as np
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.late_chunking import Span, check_spans
 from taskvec.pooling import Vectors, cut_dimensions
-from taskvec_integrations.chunking import split
+from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.options import LazyEncoder, warn_of_cuts
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
 from taskvec_integrations.qdrant.walk import Inference, Path

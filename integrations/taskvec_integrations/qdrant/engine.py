@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from taskvec_integrations.engine import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.qdrant import errors
 from taskvec_integrations.qdrant.calls import Calls
 

@@ -4,7 +4,7 @@ import grpc
 import httpx
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from taskvec_integrations import grpc_errors
+from taskvec_integrations.ingestion import grpc_errors
 
 BUSY = {408, 429, 502, 503, 504}
 REFUSED = {400, 413, 422}

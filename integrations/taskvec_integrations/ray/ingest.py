@@ -14,8 +14,10 @@ from ray.exceptions import RayError, RayTaskError
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.loading import LoadSettings
 from taskvec.progress import Progress, check_progress, reporting
-from taskvec_integrations.chunking import check_chunk_tokens
-from taskvec_integrations.commands.sources import Columns
+from taskvec_integrations.files.sources import Columns
+from taskvec_integrations.ingestion.chunking import check_chunk_tokens
+from taskvec_integrations.ingestion.report import IngestReport
+from taskvec_integrations.ingestion.retries import check_seconds
 from taskvec_integrations.options import EmbedSettings, TaskChoice
 from taskvec_integrations.ray.embed import LoadOptions, check_dimensions
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome, Reader, portable
@@ -23,8 +25,6 @@ from taskvec_integrations.ray.pool import Concurrency, Pool, plan_pool
 from taskvec_integrations.ray.sources import open_dataset
 from taskvec_integrations.ray.tally import Tally
 from taskvec_integrations.ray.writer import WriterEngine, start_writer
-from taskvec_integrations.report import IngestReport
-from taskvec_integrations.retries import check_seconds
 from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 

@@ -15,10 +15,10 @@ import ray
 from numpy.typing import NDArray
 from ray.actor import ActorHandle
 
-from taskvec_integrations.documents import Document, Input
+from taskvec_integrations.ingestion.documents import Document, Input
+from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ray.workers import load_encoder
 from taskvec_integrations.ray.writer import Writer, WriterEngine
-from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store import Store, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 

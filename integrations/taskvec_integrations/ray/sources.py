@@ -16,9 +16,9 @@ import ray.data
 from ray.data import Dataset, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from taskvec_integrations.commands.formats import Row
-from taskvec_integrations.commands.sources import Columns, File, Source
-from taskvec_integrations.documents import Input
+from taskvec_integrations.files.formats import Row
+from taskvec_integrations.files.sources import Columns, File, Source
+from taskvec_integrations.ingestion.documents import Input
 from taskvec_integrations.ray.parts import Reader
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from taskvec_integrations.ingestion.report import IngestReport, booked
 from taskvec_integrations.ray.parts import Outcome
-from taskvec_integrations.report import IngestReport, booked
 
 REMEMBERED = 100_000_000
 """Ids that are looked at for doubles: 800 MB of memory."""

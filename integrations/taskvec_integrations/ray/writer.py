@@ -11,7 +11,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from taskvec_integrations.engine import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
 from taskvec_integrations.store_url import StoreURL
 
 LIMITS = ("name", "max_batch_points", "max_batch_bytes", "max_lookup", "first_wait", "writes_payloads")

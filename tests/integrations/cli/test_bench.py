@@ -11,7 +11,7 @@ import pytest
 
 from cli_support import Done
 from taskvec import Encoder, Task
-from taskvec_integrations.commands import bench
+from taskvec_integrations.cli import bench
 
 Taskvec = Callable[..., Done]
 

@@ -16,7 +16,7 @@ from cli_support import ENVIRONMENT, Done
 from taskvec import Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec_integrations.commands import doctor, golden, machine, models
+from taskvec_integrations.cli import doctor, golden, machine, models
 
 Taskvec = Callable[..., Done]
 

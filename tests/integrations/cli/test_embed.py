@@ -12,8 +12,8 @@ import pytest
 from cli_support import Done
 from taskvec import Encoder, Task, quantize
 from taskvec.precision import PRECISIONS
-from taskvec_integrations.commands import arguments
-from taskvec_integrations.commands import embed as command
+from taskvec_integrations.cli import arguments
+from taskvec_integrations.cli import embed as command
 
 Taskvec = Callable[..., Done]
 MODEL = ("--model", "mini", "--dtype", "float32")
@@ -190,7 +190,8 @@ def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
     assert get_args(arguments.TaskName) == (*Task, "none")
     assert get_args(arguments.PrecisionName) == PRECISIONS
     from taskvec.checkpoint.hub import DEFAULT_MODEL
-    from taskvec_integrations import chunking, store
+    from taskvec_integrations import store
+    from taskvec_integrations.ingestion import chunking
 
     assert arguments.DEFAULT_MODEL == DEFAULT_MODEL
     assert (arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)

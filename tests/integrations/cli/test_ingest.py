@@ -15,9 +15,9 @@ from qdrant_client import QdrantClient
 from cli_support import Done, ingest_arguments
 from pinecone_emulator import KEY, pinecone
 from taskvec import Encoder
-from taskvec_integrations.commands import console
-from taskvec_integrations.commands.dry_run import duration
-from taskvec_integrations.report import IngestReport
+from taskvec_integrations.cli import console
+from taskvec_integrations.cli.dry_run import duration
+from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.store_url import StoreURL
 
 Taskvec = Callable[..., Done]
@@ -128,7 +128,7 @@ def test_a_dry_run_counts_the_tokens_that_are_read(taskvec: Taskvec, mini: Encod
     arguments = ingest_arguments(TO, "--chunk", 64, "--dry-run", *(["--late-chunking"] if late else []))
     said = taskvec("ingest", "-", *arguments, stdin=rows(long=LONG)).out
     from taskvec import Usage
-    from taskvec_integrations.chunking import split
+    from taskvec_integrations.ingestion.chunking import split
 
     usage = Usage()
     (spans,) = split([LONG], mini, 64)

@@ -15,7 +15,7 @@ from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
 from cli_support import COMMAND, ENVIRONMENT, PROGRAM, ingest_arguments, interruptible, process, wait_until_some_are_written
-from taskvec_integrations.engine import uuid_of
+from taskvec_integrations.ingestion.backend import uuid_of
 
 TEXTS = {
     "cat.md": "The cat is fed by Marta, every morning at seven. It eats fish.",

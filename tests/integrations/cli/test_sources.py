@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taskvec_integrations.commands import formats, sources
-from taskvec_integrations.commands.formats import plain
-from taskvec_integrations.commands.sources import Columns, Source
-from taskvec_integrations.documents import Document, Unreadable, content_id
+from taskvec_integrations.files import formats, sources
+from taskvec_integrations.files.formats import plain
+from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.ingestion.documents import Document, Unreadable, content_id
 
 ROWS = [
     {"id": "a", "text": "Bread rises.", "kind": "food"},

@@ -13,7 +13,7 @@ import pinecone_emulator
 from pinecone_emulator import KEY, PineconeServer, pinecone
 from pinecone_support import VERSION, Client, async_index, sync_index
 from taskvec import Encoder
-from taskvec_integrations.engine import Record
+from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.pinecone import PineconeStore, TaskvecIndex
 from taskvec_integrations.pinecone.engine import LOOK_UPS, RECORDS, PineconeEngine
 from taskvec_integrations.pinecone.errors import reason, refused, retry_after
@@ -256,7 +256,7 @@ def test_only_a_namespace_that_held_something_is_listed(open_store: Open, narrow
 
 def test_many_documents_are_forgotten_and_looked_up_again(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskvec_integrations.pinecone.held.REMEMBERED", 10)
-    monkeypatch.setattr("taskvec_integrations.ingest.LOOK_AHEAD", 10)
+    monkeypatch.setattr("taskvec_integrations.ingestion.run.LOOK_AHEAD", 10)
     with pinecone(WIDTH) as server:
         report = open_store(server).ingest([*TEXTS, *((number, f"new {text}") for number, text in TEXTS)])
         assert report.chunks.written == 80

@@ -9,7 +9,7 @@ from qdrant_client import models
 
 from qdrant_support import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
 from taskvec import Encoder, Task
-from taskvec_integrations.chunking import split
+from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.qdrant import TaskvecQdrantClient
 from taskvec_integrations.qdrant.resolve import Resolver
 

@@ -15,7 +15,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from contract.qdrant_http import StubQdrant, stub_qdrant
 from taskvec import Encoder
-from taskvec_integrations.engine import Record
+from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.qdrant.engine import RECORD_POINT, QdrantEngine
 from taskvec_integrations.qdrant.errors import refused, retry_after

@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_server import Server, serving
 from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal
 from taskvec import Encoder
-from taskvec_integrations.demo_text import QUESTIONS, read_sections
+from taskvec_integrations.demo.text import QUESTIONS, read_sections
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, TaskvecQdrantClient, TwoStageSearch
 
 Client = TaskvecQdrantClient

@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient
 
 from contract.qdrant_http import stub_qdrant
 from ray_support import alone, assert_same, in_folder, numbers, points
-from taskvec_integrations.commands.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, Source
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening
 from taskvec_integrations.ray.sources import RowReader

@@ -15,14 +15,14 @@ import pytest
 
 from contract.fake import FakeCollection, FakeEngine, FakeStore, ForbiddenError, Trouble
 from taskvec import Encoder
-from taskvec_integrations.commands.sources import Columns, Source
-from taskvec_integrations.documents import Document, Unreadable
+from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.ingestion.documents import Document, Unreadable
+from taskvec_integrations.ingestion.report import Failure, IngestReport
 from taskvec_integrations.ray import writer
 from taskvec_integrations.ray.parts import Outcome, digests, portable
 from taskvec_integrations.ray.sources import Files, RowReader, unpickle
 from taskvec_integrations.ray.tally import Tally
 from taskvec_integrations.ray.writer import Writer, WriterEngine, WriterError
-from taskvec_integrations.report import Failure, IngestReport
 from taskvec_integrations.store import Store
 
 CHUNKS = {"a": ["one two", "three", "four"], "b": ["five", "bad", "six seven"], "c": ["nine ten"]}

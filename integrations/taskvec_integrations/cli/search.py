@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from taskvec_integrations.commands.loading import load
-from taskvec_integrations.engine import Hit
+from taskvec_integrations.cli.loading import load
+from taskvec_integrations.ingestion.backend import Hit
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.store_url import StoreURL
 

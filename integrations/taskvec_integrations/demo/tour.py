@@ -21,7 +21,7 @@ from rich.text import Text
 from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL, MINI
 from taskvec.pooling import Vectors, cut_dimensions
-from taskvec_integrations.demo_text import QUESTIONS, Chunk, answers, read_sections
+from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:

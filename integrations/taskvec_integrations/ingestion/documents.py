@@ -12,7 +12,7 @@ from typing import Any
 
 from taskvec.inputs import check_text
 from taskvec.late_chunking import Span, check_spans, join_chunks
-from taskvec_integrations.engine import FIELDS
+from taskvec_integrations.ingestion.backend import FIELDS
 
 
 @dataclass(frozen=True)

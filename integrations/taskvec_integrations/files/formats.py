@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID
 
-from taskvec_integrations.documents import Unreadable
 from taskvec_integrations.extras import require
+from taskvec_integrations.ingestion.documents import Unreadable
 
 STDIN = "-"
 DELIMITERS = ",;\t"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from taskvec_integrations.engine import Engine, Point, Vector
-from taskvec_integrations.ledger import Ledger
-from taskvec_integrations.plan import Work
-from taskvec_integrations.retries import Retries
+from taskvec_integrations.ingestion.backend import Engine, Point, Vector
+from taskvec_integrations.ingestion.diff import Work
+from taskvec_integrations.ingestion.recorder import Ledger
+from taskvec_integrations.ingestion.retries import Retries
 
 QUEUE = 4  # full batches that may wait; with the one being filled and the one being written this bounds what waits in memory
 

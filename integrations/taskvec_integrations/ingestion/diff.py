@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field
 
 from taskvec import Encoder
 from taskvec.late_chunking import Span
-from taskvec_integrations.chunking import split
-from taskvec_integrations.documents import Source
-from taskvec_integrations.engine import Engine, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Engine, Point, Record, Vector
+from taskvec_integrations.ingestion.chunking import split
+from taskvec_integrations.ingestion.documents import Source
 
 LookUp = Callable[[Sequence[str]], Mapping[str, Mapping[str, str]]]
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from taskvec import Encoder, Task, Usage
-from taskvec_integrations.commands.console import err
-from taskvec_integrations.commands.loading import load
+from taskvec_integrations.cli.console import err
+from taskvec_integrations.cli.loading import load
 from taskvec_integrations.options import LazyEncoder
 
 CHUNKS = 40  # of the document that is late chunked

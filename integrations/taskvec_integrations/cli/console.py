@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from taskvec_integrations.report import SHOWN, Failure
+from taskvec_integrations.ingestion.report import SHOWN, Failure
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
 """Exit codes beside 1 (an error ended it) and 2 (usage)."""

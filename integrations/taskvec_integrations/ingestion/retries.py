@@ -9,7 +9,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_any, sto
 from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_random_exponential
 
-from taskvec_integrations.engine import Engine
+from taskvec_integrations.ingestion.backend import Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,14 +11,14 @@ import numpy as np
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.blocks import blocks
 from taskvec.late_chunking import Span
-from taskvec_integrations.commands.console import progress, say
-from taskvec_integrations.commands.loading import load
-from taskvec_integrations.commands.outputs import Embedded, Quantizer, open_output
-from taskvec_integrations.documents import Document, Input, Source, name_of, read_document
-from taskvec_integrations.engine import Vector
+from taskvec_integrations.cli.console import progress, say
+from taskvec_integrations.cli.loading import load
+from taskvec_integrations.cli.outputs import Embedded, Quantizer, open_output
 from taskvec_integrations.extras import require
+from taskvec_integrations.ingestion.backend import Vector
+from taskvec_integrations.ingestion.documents import Document, Input, Source, name_of, read_document
+from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.report import Failure
 
 BLOCK = 1 << 18  # characters that are split at once
 BATCH = 1024  # vectors that are written at once
@@ -74,7 +74,7 @@ class Run:
         if self.wanted.chunk_tokens is None:
             return [[(0, len(text))] for text in texts]
         require("semchunk", "store")
-        from taskvec_integrations.chunking import check_chunk_tokens, split
+        from taskvec_integrations.ingestion.chunking import check_chunk_tokens, split
 
         return split(texts, self.encoder, check_chunk_tokens(self.wanted.chunk_tokens))
 

@@ -14,15 +14,15 @@ from taskvec import Encoder
 from taskvec.blocks import blocks, map_ahead
 from taskvec.pipeline import raise_if_stopped
 from taskvec.progress import Progress, reporting
-from taskvec_integrations.collection import open_for_writing
-from taskvec_integrations.documents import Input, Source, name_of, read_document
-from taskvec_integrations.encoding import Encoding
-from taskvec_integrations.engine import Engine, Record
-from taskvec_integrations.ledger import Ledger
-from taskvec_integrations.plan import Planner, Work
-from taskvec_integrations.report import IngestReport, booked
-from taskvec_integrations.retries import Retries, describe
-from taskvec_integrations.upload import Uploader
+from taskvec_integrations.ingestion.backend import Engine, Record
+from taskvec_integrations.ingestion.collection import open_for_writing
+from taskvec_integrations.ingestion.diff import Planner, Work
+from taskvec_integrations.ingestion.documents import Input, Source, name_of, read_document
+from taskvec_integrations.ingestion.encoding import Encoding
+from taskvec_integrations.ingestion.recorder import Ledger
+from taskvec_integrations.ingestion.report import IngestReport, booked
+from taskvec_integrations.ingestion.retries import Retries, describe
+from taskvec_integrations.ingestion.upload import Uploader
 
 # Documents compared with the store at once: this many characters, or 256 documents where they are short.
 LOOK_AHEAD = 1 << 18

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from taskvec import calibrate, quantize
 from taskvec.pooling import Vectors
 from taskvec.precision import PRECISIONS
-from taskvec_integrations.engine import Vector
 from taskvec_integrations.extras import require
+from taskvec_integrations.ingestion.backend import Vector
 
 Values = NDArray[np.generic] | list[str]
 """Vectors of a batch in their precision: (n, d), or n strings for base64."""

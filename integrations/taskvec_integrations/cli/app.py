@@ -1,6 +1,6 @@
 """The command line: how each command is called. Heavy imports wait until a command runs, so that help is quick.
 
-What commands do is in the package commands, one module each.
+What a command does is in the module of its name beside this one.
 """
 
 import importlib.metadata
@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from taskvec.tasks import Task
-from taskvec_integrations.commands import arguments as arg
-from taskvec_integrations.commands.console import DONE, FAILED, show_failures, show_warnings
-from taskvec_integrations.commands.serve import serve
+from taskvec_integrations.cli import arguments as arg
+from taskvec_integrations.cli.console import DONE, FAILED, show_failures, show_warnings
+from taskvec_integrations.cli.serve import serve
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def demo(
     folder: Annotated[Path | None, typer.Option(help="Where the index is kept (default: the user's cache folder).")] = None,
 ) -> None:
     """Ask Python's language reference, indexed with late chunking in an embedded Qdrant."""
-    from taskvec_integrations import demo as tour
+    from taskvec_integrations.demo import tour
 
     tour.run(question, model, folder or tour.default_folder(), Console())
 
@@ -90,8 +90,8 @@ def ingest(
     Example: taskvec ingest notes/ --to qdrant://./index --collection notes --model mini --late-chunking
     """
     url = _store_url(to)
-    from taskvec_integrations.commands import ingest as command
-    from taskvec_integrations.commands.sources import Columns, Source
+    from taskvec_integrations.cli import ingest as command
+    from taskvec_integrations.files.sources import Columns, Source
 
     payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
     columns = Columns(text_column, id_column, payload)
@@ -117,7 +117,7 @@ def search(
     Example: taskvec search "who feeds the cat?" --from qdrant://./index --collection notes --model mini
     """
     where = _store_url(url)
-    from taskvec_integrations.commands import search as command
+    from taskvec_integrations.cli import search as command
 
     command.run(question, where, collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
 
@@ -152,8 +152,8 @@ def embed(
 
     taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
     """
-    from taskvec_integrations.commands import embed as command
-    from taskvec_integrations.commands.sources import Columns, Source
+    from taskvec_integrations.cli import embed as command
+    from taskvec_integrations.files.sources import Columns, Source
 
     if bool(texts) == bool(sources):
         raise typer.BadParameter("give texts or --input, one of them")
@@ -169,7 +169,7 @@ def embed(
 @app.command()
 def models() -> None:
     """Which models there are: size, licence, dimensions, context, and whether they are on this machine."""
-    from taskvec_integrations.commands import models as command
+    from taskvec_integrations.cli import models as command
 
     command.run(Console())
 
@@ -181,7 +181,7 @@ def doctor(model: arg.Model = "mini", device: arg.Device = None, dtype: arg.Dtyp
     With the real weights it compares vectors with the published ones: taskvec doctor --model jinaai/jina-embeddings-v3-hf
     Exit code 1 if something is broken.
     """
-    from taskvec_integrations.commands import doctor as command
+    from taskvec_integrations.cli import doctor as command
 
     whole = command.run(_lazy(model, device, dtype), device, dtype, Console())
     raise typer.Exit(0 if whole else 1)
@@ -199,7 +199,7 @@ def bench(
 
     Example: taskvec bench --model mini --seconds 1
     """
-    from taskvec_integrations.commands import bench as command
+    from taskvec_integrations.cli import bench as command
 
     command.run(_lazy(model, device, dtype), seconds, as_json, Console())
 
@@ -232,7 +232,3 @@ def main() -> None:
             raise
         print(f"taskvec: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Sequence
 
-from taskvec_integrations.engine import Point
-from taskvec_integrations.plan import Work
-from taskvec_integrations.report import Failure, IngestReport
+from taskvec_integrations.ingestion.backend import Point
+from taskvec_integrations.ingestion.diff import Work
+from taskvec_integrations.ingestion.report import Failure, IngestReport
 
 
 class Ledger:

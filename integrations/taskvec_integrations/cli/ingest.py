@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from taskvec_integrations.commands.console import DONE, FAILED, INTERRUPTED, Tell, progress, say, show_failures
-from taskvec_integrations.commands.dry_run import estimate
-from taskvec_integrations.commands.loading import load
-from taskvec_integrations.commands.sources import Source
+from taskvec_integrations.cli.console import DONE, FAILED, INTERRUPTED, Tell, progress, say, show_failures
+from taskvec_integrations.cli.dry_run import estimate
+from taskvec_integrations.cli.loading import load
 from taskvec_integrations.extras import require
+from taskvec_integrations.files.sources import Source
+from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.report import IngestReport
 from taskvec_integrations.store import Store
 from taskvec_integrations.store_url import StoreURL
 

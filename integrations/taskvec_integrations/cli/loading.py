@@ -3,7 +3,7 @@
 import time
 
 from taskvec import Encoder
-from taskvec_integrations.commands.console import err, say
+from taskvec_integrations.cli.console import err, say
 from taskvec_integrations.options import LazyEncoder
 
 

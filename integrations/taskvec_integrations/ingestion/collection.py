@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from taskvec_integrations.engine import Engine, Found, Record
+from taskvec_integrations.ingestion.backend import Engine, Found, Record
 
 # What must agree, as users call it. Vectors with and without late chunking can be compared, so only writing minds the difference.
 NAMES = {"fingerprint": "model", "dimensions": "dimensions", "document_task": "document_task", "metric": "metric"}

@@ -13,14 +13,14 @@ from rich.text import Text
 from taskvec import Encoder, Usage
 from taskvec.blocks import blocks
 from taskvec.tasks import DOCUMENT_TASK
-from taskvec_integrations.chunking import split
-from taskvec_integrations.commands.console import progress
-from taskvec_integrations.commands.loading import load
-from taskvec_integrations.commands.sources import Source
-from taskvec_integrations.documents import Source as Checked
-from taskvec_integrations.documents import name_of, read_document
+from taskvec_integrations.cli.console import progress
+from taskvec_integrations.cli.loading import load
+from taskvec_integrations.files.sources import Source
+from taskvec_integrations.ingestion.chunking import split
+from taskvec_integrations.ingestion.documents import Source as Checked
+from taskvec_integrations.ingestion.documents import name_of, read_document
+from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.report import Failure
 
 BLOCK = 1 << 18  # characters that are split at once
 BATCHES = 2  # of the encoder in the sample

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from taskvec import EncodeOptions, Encoder, Usage
 from taskvec.late_chunking import Span
-from taskvec_integrations.engine import Record, Vector
-from taskvec_integrations.ledger import Ledger
-from taskvec_integrations.plan import Work
+from taskvec_integrations.ingestion.backend import Record, Vector
+from taskvec_integrations.ingestion.diff import Work
+from taskvec_integrations.ingestion.recorder import Ledger
 
 T = TypeVar("T")
 

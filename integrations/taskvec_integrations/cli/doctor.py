@@ -11,8 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taskvec import Encoder, Task, Usage
-from taskvec_integrations.commands.golden import TOLERANCES, deviation
-from taskvec_integrations.commands.machine import Finding, findings
+from taskvec_integrations.cli.golden import TOLERANCES, deviation
+from taskvec_integrations.cli.machine import Finding, findings
 from taskvec_integrations.options import JINA_MODELS, LazyEncoder
 
 STYLES = {"ok": "green", "note": "yellow", "broken": "bold red"}

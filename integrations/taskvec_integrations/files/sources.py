@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from taskvec.inputs import check_text
-from taskvec_integrations.commands import formats
-from taskvec_integrations.commands.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows, plain
-from taskvec_integrations.documents import Document, Unreadable, content_id
-from taskvec_integrations.engine import FIELDS
+from taskvec_integrations.files import formats
+from taskvec_integrations.files.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows, plain
+from taskvec_integrations.ingestion.backend import FIELDS
+from taskvec_integrations.ingestion.documents import Document, Unreadable, content_id
 
 TRIED = 100
 """So many rows at the start may be unreadable before the whole file counts as something else."""

@@ -1,0 +1,1 @@
+"""`taskvec demo`: Python's language reference in an embedded Qdrant, and questions to it."""
