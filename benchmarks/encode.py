@@ -96,7 +96,7 @@ def on_one_thread(run: Run) -> None:
 
 
 class Benchmark:
-    """All engines over one checkpoint, in float32 and, where it is faster here, bfloat16."""
+    """All backends over one checkpoint, in float32 and, where it is faster here, bfloat16."""
 
     def __init__(self, folder: Path, shape: Shape, repeats: int, sizes: Sequence[int]) -> None:
         self._shape, self._repeats, self._sizes = shape, repeats, sizes
@@ -112,7 +112,7 @@ class Benchmark:
         self._show_differences()
 
     def _show_differences(self) -> None:
-        """How far the engines' vectors of one query lie from sentence-transformers in float32."""
+        """How far the backends' vectors of one query lie from sentence-transformers in float32."""
         plain = {name: partial(peer.encode, show_progress_bar=False) for name, peer in self._peers.items()}
         found = {f"sentence-transformers, {name}": run(QUERY) for name, run in plain.items()}
         found |= {f"taskvec, {name}": encoder.encode(QUERY, task=None) for name, encoder in self._encoders.items()}

@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from checkpoints import Shape, random_weights, write_native
 from contract.qdrant_http import stub_qdrant
 from taskvec import Encoder
-from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.ingestion.documents import read_document
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import CHUNK_TOKENS, Document, IngestReport, Store
 
 
-class NullEngine(Engine):
+class NullBackend(Backend):
     """A database that is infinitely fast and holds nothing."""
 
     name = "null"
@@ -115,7 +115,7 @@ def stores(encoder: Encoder, late: bool) -> Iterator[dict[str, Callable[[], Stor
             return QdrantStore(remote, f"docs{next(numbers)}", **options)
 
         yield {
-            "null sink": lambda: Store(NullEngine(), encoder=encoder, late_chunking=late),
+            "null sink": lambda: Store(NullBackend(), encoder=encoder, late_chunking=late),
             "Qdrant in memory": embedded(None),
             "Qdrant in a folder": embedded("index"),
             "Qdrant in memory over HTTP": over_http,

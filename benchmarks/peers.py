@@ -30,7 +30,7 @@ def padded_transformers(peer: Any, texts: Sequence[str], size: int) -> Any:
 
 
 def onnx_runtime(peer: Any, folder: Path) -> Callable[[Sequence[str], int, bool], Any]:
-    """ONNX Runtime in float32, the engine of fastembed: the peer's own model exported, all graph optimisations on."""
+    """ONNX Runtime in float32, the backend of fastembed: the peer's own model exported, all graph optimisations on."""
     import onnxruntime
 
     model, file = peer[0].auto_model, folder / "model.onnx"

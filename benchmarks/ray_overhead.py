@@ -29,7 +29,7 @@ from ingest import documents
 
 from checkpoints import Shape, random_weights, write_native
 from taskvec import Encoder
-from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.store_url import StoreURL
@@ -46,7 +46,7 @@ def write_parquet(path: Path, encoder: Encoder, number: int) -> Path:
 def plain(path: Path, url: str, encoder: Encoder) -> IngestReport:
     """One process, all cores."""
     with StoreURL.parse(url).open("docs", encoder=encoder) as store:
-        return store.ingest(Source.open([str(path)], Columns()))
+        return store.ingest(FileSource.open([str(path)], Columns()))
 
 
 def timed(run: Callable[[Path, str], IngestReport], path: Path, url: str) -> float:

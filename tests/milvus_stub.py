@@ -1,4 +1,4 @@
-"""A Milvus 2.6 on loopback that stores nothing and remembers every request: the wire, also of types that no engine here stores.
+"""A Milvus 2.6 on loopback that stores nothing and remembers every request: the wire, also of types that no backend here stores.
 
 Answers what pymilvus 2.5 to 3.0 asks when it creates a collection, inserts, upserts and searches.
 """

@@ -1,4 +1,4 @@
-"""A Qdrant server on loopback for tests: the REST paths our clients use, answered by Qdrant's own engine in process (Edge).
+"""A Qdrant server on loopback for tests: the REST paths our clients use, answered by Qdrant's own backend in process (Edge).
 
 Every body that arrives is kept in `requests`. BM25 Documents are embedded here, as a server does. What Edge has no words for
 (groups) is put together from what it has.

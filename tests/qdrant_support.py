@@ -22,7 +22,7 @@ TEXTS = [
 QUESTION = "Which prize did Marie Curie win?"
 WIDTH = 384  # of mini
 
-# What float32 arithmetic in another order, an engine's own normalising and JSON leave of a difference.
+# What float32 arithmetic in another order, a backend's own normalising and JSON leave of a difference.
 ROUNDING = 2e-6
 
 

@@ -10,9 +10,9 @@ import pytest
 from qdrant_client import QdrantClient
 
 from contract.databases import Stored
-from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.report import IngestReport
-from taskvec_integrations.qdrant.engine import RECORD_POINT
+from taskvec_integrations.qdrant.backend import RECORD_POINT
 from taskvec_integrations.store_url import StoreURL
 
 ROOT = Path(__file__).parents[1]
@@ -59,4 +59,4 @@ def numbers(report: IngestReport) -> dict[str, Any]:
 
 def alone(path: Path, url: str, **settings: Any) -> IngestReport:
     with StoreURL.parse(url).open("docs", **settings) as store:
-        return store.ingest(Source.open([str(path)], Columns()))
+        return store.ingest(FileSource.open([str(path)], Columns()))

@@ -1,6 +1,6 @@
 """Store: documents in, hits out. Settings are given once, so that ingesting and searching cannot disagree.
 
-Knows encoders and the order of steps; the database is behind `Engine` (engine.py), the pipeline in ingest.py.
+Knows encoders and the order of steps; the database is behind `Backend` (backend.py), the pipeline in ingest.py.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.progress import Progress, check_progress
-from taskvec_integrations.ingestion.backend import BARE, Engine, Hit, Record, caller_loop
+from taskvec_integrations.ingestion.backend import BARE, Backend, Hit, Record, caller_loop
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.ingestion.collection import open_for_reading
 from taskvec_integrations.ingestion.documents import Document, Input
@@ -55,7 +55,7 @@ class Store:
 
     def __init__(
         self,
-        engine: Engine,
+        backend: Backend,
         *,
         encoder: Encoder | str | Path | LazyEncoder = DEFAULT_MODEL,
         dimensions: int | None = None,
@@ -65,7 +65,7 @@ class Store:
         chunk_tokens: int | None = CHUNK_TOKENS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self.engine = engine
+        self.backend = backend
         self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
@@ -105,7 +105,7 @@ class Store:
 
     def finish(self) -> None:
         """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
-        self.engine.finish()
+        self.backend.finish()
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
         """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
@@ -127,10 +127,10 @@ class Store:
             raise TypeError(f"query is {query!r}: a str was expected")
         encoder = self._encoder.get()
         if not self._checked:
-            open_for_reading(self.engine, self._record(encoder))
+            open_for_reading(self.backend, self._record(encoder))
             self._checked = True
         vector = encoder.encode(query, task=self._settings.task("query"), dimensions=self._settings.dimensions)
-        return self.engine.query(vector, limit, filter)
+        return self.backend.query(vector, limit, filter)
 
     async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """`search` in a thread."""
@@ -139,7 +139,7 @@ class Store:
 
     def exists(self) -> bool:
         """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
-        return self.engine.find() is not None
+        return self.backend.find() is not None
 
     def own(self, close_client: Callable[[], None]) -> Self:
         """Have `close` close the database's client, too, one that was made for this store alone."""
@@ -160,7 +160,7 @@ class Store:
     def _run(self, report: IngestReport | None, part: bool = False) -> Ingest:
         encoder = self._encoder.get()
         report = IngestReport() if report is None else report
-        return Ingest(self.engine, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
+        return Ingest(self.backend, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions

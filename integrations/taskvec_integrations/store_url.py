@@ -1,6 +1,6 @@
 """Which database a URL means, and opening a store there: what the command line and clusters are given in place of a client.
 
-Knows how URLs are written; how each database is connected to is in its own package (connect.py). Keys come from the environment
+Knows how URLs are written; how each database is connected to is in its own package (store.py). Keys come from the environment
 of the process that opens, so that a URL can be printed, logged and pickled.
 """
 
@@ -75,7 +75,7 @@ def _refusal(url: str) -> str:
 
 
 class Connector(Protocol):
-    """What the module connect.py of each database brings."""
+    """What the module store.py of each database brings."""
 
     def connect(self, location: str, embedded: bool, key: str | None) -> tuple[Any, Callable[[], None]]:
         """A client, and what closes it."""
@@ -84,7 +84,7 @@ class Connector(Protocol):
         """A store on a collection of the client."""
 
     def retry_after(self, error: Exception) -> float | None:
-        """None where waiting does not help, see Engine."""
+        """None where waiting does not help, see Backend."""
 
     def reason(self, error: Exception) -> str:
         """What an error of the client says, in one line."""
@@ -156,7 +156,7 @@ class StoreURL:
 
     def _connector(self) -> Connector:
         require(f"taskvec_integrations.{self.kind}", self.kind)
-        connector: Any = require(f"taskvec_integrations.{self.kind}.connect", self.kind)
+        connector: Any = require(f"taskvec_integrations.{self.kind}.store", self.kind)
         return cast(Connector, connector)
 
     def __str__(self) -> str:

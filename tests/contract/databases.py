@@ -15,7 +15,7 @@ from pinecone import Pinecone as PineconeClient
 from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from contract.fake import FakeCollection, FakeEngine, FakeStore
+from contract.fake import FakeBackend, FakeCollection, FakeStore
 from contract.qdrant_edge_client import EdgeClient
 from contract.qdrant_http import stub_qdrant
 from needledb_server import create_index, needledb
@@ -24,7 +24,7 @@ from taskvec_integrations.ingestion.backend import HASH_FIELD, uuid_of
 from taskvec_integrations.milvus import MilvusStore, TextCollection
 from taskvec_integrations.pinecone import PineconeStore
 from taskvec_integrations.qdrant import QdrantStore
-from taskvec_integrations.qdrant.engine import RECORD_POINT
+from taskvec_integrations.qdrant.backend import RECORD_POINT
 from taskvec_integrations.store import Hit, IngestReport, Store
 
 
@@ -105,7 +105,7 @@ class Fake(Sync):
         self._server: dict[str, FakeCollection] = {}
 
     def store(self, **settings: Any) -> Store:
-        return FakeStore(FakeEngine(self._server), **settings)
+        return FakeStore(FakeBackend(self._server), **settings)
 
     def points(self) -> dict[str, Stored]:
         return {id: Stored(*held) for id, held in self._server["docs"].points.items()}

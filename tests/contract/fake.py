@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.store import Store, StoreOptions
 
 
@@ -47,7 +47,7 @@ class Trouble:
             raise ValueError("a bad word")
 
 
-class FakeEngine(Engine):
+class FakeBackend(Backend):
     """Collections in `server`; `trouble` is called with (method, points or ids) before each call and may raise."""
 
     first_wait = 0.001
@@ -129,14 +129,14 @@ class FakeEngine(Engine):
 
 
 class FakeStore(Store):
-    """A store on a FakeEngine, which it shows as `engine`."""
+    """A store on a FakeBackend, which it shows as `backend`."""
 
-    def __init__(self, engine: FakeEngine, **options: Unpack[StoreOptions]) -> None:
-        super().__init__(engine, **options)
-        self.engine = engine
+    def __init__(self, backend: FakeBackend, **options: Unpack[StoreOptions]) -> None:
+        super().__init__(backend, **options)
+        self.backend = backend
 
     @property
     def vectors(self) -> dict[tuple[str, int], np.ndarray[Any, Any]]:
         """Vectors by document and chunk."""
-        points = self.engine.server[self.engine.name].points.values()
+        points = self.backend.server[self.backend.name].points.values()
         return {(fields["document_id"], fields["chunk"]): vector for fields, vector in points}

@@ -241,14 +241,14 @@ def test_an_edit_refused_for_its_text_leaves_the_version_before(
     old = ["one", "two", "three"]
     database.ingest(database.store(encoder=mini), [Document("e", chunks=old)])
     store = database.store(encoder=mini)
-    write = store.engine.write
+    write = store.backend.write
 
     def refuse_bad(points: Sequence[Point]) -> None:
         if any("bad" in point.text for point in points):
             raise ValueError("a bad word")
         write(points)
 
-    monkeypatch.setattr(store.engine, "write", refuse_bad)
+    monkeypatch.setattr(store.backend, "write", refuse_bad)
     report = database.ingest(store, [Document("e", chunks=["bad"])])
     assert report.failed == [("e", "a bad word", 0)]
     assert_old_or_new(database, report, old, [])

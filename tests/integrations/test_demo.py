@@ -16,7 +16,7 @@ from taskvec_integrations.demo import tour as demo
 from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import MissingExtraError, require
 from taskvec_integrations.ingestion.backend import Point
-from taskvec_integrations.qdrant.engine import QdrantEngine
+from taskvec_integrations.qdrant.backend import QdrantBackend
 
 SECTIONS = [section for section in read_sections() if len(section) < 4][:20] + [
     section for section in read_sections() if section[0].heading in ("Emulating container types", "The with statement")
@@ -52,13 +52,13 @@ def test_a_tour_and_a_question_from_the_same_index(tmp_path: Path) -> None:
 
 
 def test_an_index_that_was_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: QdrantEngine, points: Sequence[Point]) -> None:
+    def interrupted(self: QdrantBackend, points: Sequence[Point]) -> None:
         write(self, points[:7])
         raise KeyboardInterrupt
 
-    write = QdrantEngine.write
+    write = QdrantBackend.write
     with monkeypatch.context() as patch:
-        patch.setattr(QdrantEngine, "write", interrupted)
+        patch.setattr(QdrantBackend, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tour(tmp_path, "What?")
     assert "Indexing" in tour(tmp_path, "What does len() call?")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, ForbiddenError
+from contract.fake import BusyError, FakeBackend, FakeCollection, FakeStore, ForbiddenError
 from taskvec import Encoder
 from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
 from taskvec_integrations.store import Document
@@ -36,7 +36,7 @@ def texts(count: int) -> list[tuple[int, str]]:
 
 def store_of(encoder: Encoder, trouble: Trouble | None = None, **limits: Any) -> FakeStore:
     options = {name: limits.pop(name) for name in ("late_chunking", "retry_seconds", "chunk_tokens") if name in limits}
-    return FakeStore(FakeEngine({}, **({"trouble": trouble} if trouble else {}), **limits), encoder=encoder, **options)
+    return FakeStore(FakeBackend({}, **({"trouble": trouble} if trouble else {}), **limits), encoder=encoder, **options)
 
 
 def busy_times(count: int, *methods: str, seconds: float = 0.0) -> Trouble:
@@ -76,8 +76,8 @@ def test_the_collection_is_what_a_dictionary_would_be(
     server: dict[str, FakeCollection] = {}
     model: dict[tuple[str, int], tuple[str, int]] = {}
     for run in runs:
-        engine = FakeEngine(server, trouble=refuse_bad, writes_payloads=payloads, max_batch_points=3)
-        report = FakeStore(engine, encoder=small, late_chunking=late).ingest(
+        backend = FakeBackend(server, trouble=refuse_bad, writes_payloads=payloads, max_batch_points=3)
+        report = FakeStore(backend, encoder=small, late_chunking=late).ingest(
             Document(id, chunks=words, payload={"v": version}) for id, words, version in run
         )
         assert report.documents.read == len(run) == report.documents.done
@@ -108,7 +108,7 @@ def test_what_was_refused_long_before_does_not_count(small: Encoder, payload: di
     store.ingest([Document("a", chunks=["one", "two", "three"], payload={"v": 1})])
     again = [Document("a", chunks=["bad"], payload={"v": 1}), *texts(2000), Document("a", chunks=["one", "two"], payload=payload)]
     assert store.ingest(again).failed == [Failure("a", "a bad word", 0)]
-    held = [fields for fields, _ in store.engine.server["docs"].points.values() if fields["document_id"] == "a"]
+    held = [fields for fields, _ in store.backend.server["docs"].points.values() if fields["document_id"] == "a"]
     assert [(fields["chunk"], fields["text"], fields["v"]) for fields in held] == [
         (0, "one", payload["v"]),
         (1, "two", payload["v"]),
@@ -121,7 +121,7 @@ def test_what_was_refused_long_before_does_not_count(small: Encoder, payload: di
 def test_batches_are_bounded_in_points_and_in_bytes(small: Encoder) -> None:
     store = store_of(small, max_batch_points=4, max_batch_bytes=2000, chunk_tokens=None)
     store.ingest([*texts(30), (30, "long " * 300), *((31 + n, "mid " * 100) for n in range(6))])
-    sizes = [size for method, size in store.engine.calls if method == "write"]
+    sizes = [size for method, size in store.backend.calls if method == "write"]
     assert max(sizes) == 4
     assert sizes.count(1) >= 1  # the long one, which is over the limit by itself
     assert len(store.vectors) == 37
@@ -131,7 +131,7 @@ def test_batches_are_bounded_in_points_and_in_bytes(small: Encoder) -> None:
 def test_look_ups_are_batched(small: Encoder) -> None:
     store = store_of(small, max_lookup=10)
     store.ingest(texts(35))
-    assert [size for method, size in store.engine.calls if method == "stored"] == [10, 10, 10, 5]
+    assert [size for method, size in store.backend.calls if method == "stored"] == [10, 10, 10, 5]
 
 
 def test_encoding_goes_on_while_a_batch_is_written(small: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_encoding_goes_on_while_a_batch_is_written(small: Encoder, monkeypatch: 
     store = store_of(small, slow, max_batch_points=32)
     store.ingest(texts(300))
     assert len(store.vectors) == 300
-    assert any(name.startswith("taskvec-upload") for name in store.engine.threads)
+    assert any(name.startswith("taskvec-upload") for name in store.backend.threads)
 
 
 def test_a_database_that_hangs_stops_the_reading(small: Encoder) -> None:
@@ -185,7 +185,7 @@ def test_a_database_that_hangs_stops_the_reading(small: Encoder) -> None:
 def test_an_engine_that_wants_one_thread_gets_one(small: Encoder) -> None:
     store = store_of(small, threaded=False)
     assert store.ingest(texts(3000)).chunks.written == 3000
-    assert store.engine.threads == {threading.current_thread().name}
+    assert store.backend.threads == {threading.current_thread().name}
 
 
 # Trouble.
@@ -200,7 +200,7 @@ def test_a_busy_server_is_asked_again_and_nothing_is_lost(small: Encoder, method
     assert store.vectors.keys() == {("cut", 0), ("edited", 0), *((str(n), 0) for n in range(50))}
     assert (report.chunks.encoded, report.chunks.written, report.chunks.deleted) == (0, 1, 1)
     assert_all_written(store, small, [*texts(50), ("cut", "a"), ("edited", "a")])
-    tried = sum(count for name, count in ((name, 1) for name, _ in store.engine.calls) if name == method)
+    tried = sum(count for name, count in ((name, 1) for name, _ in store.backend.calls) if name == method)
     assert tried >= 5
 
 
@@ -240,7 +240,7 @@ def test_a_refused_batch_is_split_to_the_points_that_are_bad(small: Encoder) -> 
     report = store.ingest(documents)
     assert report.failed == [Failure(id, "a bad word", 0) for id in ("7", "8", "63")]
     assert (report.documents.written, report.documents.failed, report.chunks.failed) == (61, 3, 3)
-    assert len([method for method, _ in store.engine.calls if method == "write"]) <= 1 + 2 * 3 * 6
+    assert len([method for method, _ in store.backend.calls if method == "write"]) <= 1 + 2 * 3 * 6
     assert report.retries == 0
     assert_all_written(store, small, [one for one in documents if one[1] != "a bad text"])
 
@@ -253,7 +253,7 @@ def test_what_would_refuse_every_batch_ends_the_run_at_once(small: Encoder) -> N
     store = store_of(small, forbid, max_batch_points=8)
     with pytest.raises(ForbiddenError, match="wrong key"):
         store.ingest(texts(2000))
-    assert [method for method, _ in store.engine.calls].count("write") == 1
+    assert [method for method, _ in store.backend.calls].count("write") == 1
     assert store.vectors == {}
 
 
@@ -262,10 +262,10 @@ def test_a_second_maker_of_the_collection_finds_the_first_ones(small: Encoder) -
 
     def raced(method: str, batch: Sequence[Any]) -> None:
         if method == "create" and not server:
-            FakeStore(FakeEngine(server), encoder=small).ingest(["first"])
+            FakeStore(FakeBackend(server), encoder=small).ingest(["first"])
             raise ForbiddenError("it exists already")
 
-    FakeStore(FakeEngine(server, trouble=raced), encoder=small).ingest(["second"])
+    FakeStore(FakeBackend(server, trouble=raced), encoder=small).ingest(["second"])
     assert len(server["docs"].points) == 2
 
 
@@ -311,7 +311,7 @@ def test_ctrl_c_keeps_what_is_written_and_leaves_no_thread(small: Encoder, where
     written = len(store.vectors)
     assert 0 < written < 3000
     assert f"{written:,} written" in caught.value.__notes__[0]
-    assert store.engine.finished == 1
+    assert store.backend.finished == 1
     del caught
     assert threading.active_count() <= before + 1  # the timer may still be about
     assert store.ingest(texts(3000)).chunks.written == 3000 - written
@@ -326,7 +326,7 @@ def test_cancelling_a_coroutine_ends_the_run(small: Encoder) -> None:
         while True:
             yield number, f"text {number}"
             number += 1
-            if store.engine.server and len(store.engine.server["docs"].points) > 100:
+            if store.backend.server and len(store.backend.server["docs"].points) > 100:
                 started.set()
 
     async def run() -> None:
@@ -456,14 +456,14 @@ def test_an_engine_without_payload_writes_encodes_again(small: Encoder) -> None:
     store.ingest([Document("a", "text", payload={"v": 1})])
     report = store.ingest([Document("a", "text", payload={"v": 2})])
     assert (report.chunks.encoded, report.chunks.written) == (1, 1)
-    assert next(iter(store.engine.server["docs"].points.values()))[0]["v"] == 2
+    assert next(iter(store.backend.server["docs"].points.values()))[0]["v"] == 2
 
 
 def test_finish_is_called_when_something_was_written(small: Encoder) -> None:
     store = store_of(small)
     store.ingest(texts(3))
     store.ingest(texts(3))
-    assert store.engine.finished == 1
+    assert store.backend.finished == 1
 
 
 @pytest.mark.parametrize("documents", ["a text", {"a": "b"}, Document("a", "b"), 3, None], ids=repr)
@@ -483,7 +483,7 @@ def test_a_progress_that_is_none_is_refused_before_anything_is_written(small: En
     store = store_of(small)
     with pytest.raises(TypeError, match="progress is 5: True, False or a function"):
         store.ingest(["a"], progress=5)  # type: ignore[arg-type]
-    assert store.engine.server == {}
+    assert store.backend.server == {}
 
 
 def test_a_run_that_never_began_has_no_report(small: Encoder, caplog: pytest.LogCaptureFixture) -> None:
@@ -530,10 +530,10 @@ def test_a_query_that_is_no_text_is_refused(small: Encoder) -> None:
 
 
 def test_dimensions_that_the_model_lacks_are_refused_before_a_collection_is_made(small: Encoder) -> None:
-    store = FakeStore(FakeEngine({}), encoder=small, dimensions=99)
+    store = FakeStore(FakeBackend({}), encoder=small, dimensions=99)
     with pytest.raises(ValueError, match="dimensions is 99, this model has vectors of 32"):
         store.ingest(["a"])
-    assert store.engine.server == {}
+    assert store.backend.server == {}
 
 
 def test_an_error_of_the_progress_function_is_the_callers(small: Encoder) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.fake import BusyError, FakeCollection, FakeEngine, FakeStore, Trouble
+from contract.fake import BusyError, FakeBackend, FakeCollection, FakeStore, Trouble
 from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations import store
@@ -41,7 +41,7 @@ def check(encoder: Encoder, late: bool) -> None:
 
     def open_store(**other: Any) -> FakeStore:
         settings = {"dimensions": 24, "late_chunking": late} | other
-        return FakeStore(FakeEngine(server, trouble=Trouble(), max_batch_points=2), encoder=encoder, **settings)
+        return FakeStore(FakeBackend(server, trouble=Trouble(), max_batch_points=2), encoder=encoder, **settings)
 
     first = open_store().ingest(documents())
     assert [(failure.document_id, failure.chunk) for failure in first.failed] == [("b", 1)]
@@ -94,10 +94,10 @@ def failing_batch_not_split(patch: Patch) -> None:
         try:
             if planned:
                 self._retries(function, [point for _, point in planned])
-                self._ledger.written(planned)
+                self._recorder.written(planned)
         except ValueError as error:
             for one in planned:
-                self._ledger.refused(*one, str(error))
+                self._recorder.refused(*one, str(error))
 
     patch.setattr(upload.Uploader, "_write", write)
 
@@ -107,25 +107,25 @@ def one_half_of_a_failing_batch_lost(patch: Patch) -> None:
         try:
             if planned:
                 self._retries(function, [point for _, point in planned])
-                self._ledger.written(planned)
+                self._recorder.written(planned)
         except ValueError as error:
             if len(planned) > 1:
                 write(self, function, planned[len(planned) // 2 :])
             else:
-                self._ledger.refused(*planned[0], str(error))
+                self._recorder.refused(*planned[0], str(error))
 
     patch.setattr(upload.Uploader, "_write", write)
 
 
 def stale_chunks_kept(patch: Patch) -> None:
-    right = plan.Planner._compare
+    right = plan.Differ._compare
 
     def compare(self: Any, *given: Any) -> Any:
         work, now = right(self, *given)
         work.stale.clear()
         return work, now
 
-    patch.setattr(plan.Planner, "_compare", compare)
+    patch.setattr(plan.Differ, "_compare", compare)
 
 
 def stale_chunks_of_what_was_refused_deleted(patch: Patch) -> None:
@@ -153,19 +153,19 @@ def failures_swallowed(patch: Patch) -> None:
 
 def hash_without(name: str) -> Callable[[Patch], None]:
     def mutate(patch: Patch) -> None:
-        right = plan.Planner._hashes
+        right = plan.Differ._hashes
 
         def hashes(self: Any, source: Any, spans: Any) -> Any:
             blank = {"text": {"text": "_" * len(source.text)}, "payload": {"payload_json": b""}}[name]
             return right(self, dataclasses.replace(source, **blank), spans)
 
-        patch.setattr(plan.Planner, "_hashes", hashes)
+        patch.setattr(plan.Differ, "_hashes", hashes)
 
     return mutate
 
 
 def hash_of_each_chunk_alone_under_late_chunking(patch: Patch) -> None:
-    right = plan.Planner._hashes
+    right = plan.Differ._hashes
 
     def hashes(self: Any, source: Any, spans: Any) -> Any:
         late, self._late = self._late, False
@@ -174,24 +174,24 @@ def hash_of_each_chunk_alone_under_late_chunking(patch: Patch) -> None:
         finally:
             self._late = late
 
-    patch.setattr(plan.Planner, "_hashes", hashes)
+    patch.setattr(plan.Differ, "_hashes", hashes)
 
 
 def those_under_way_forgotten(patch: Patch) -> None:
-    patch.setattr(plan.Planner, "_start", lambda self, id, now: None)
-    patch.setattr(plan.Planner, "finished", lambda self, work: None)
-    patch.setattr(plan.Planner, "is_alone", lambda self, work: True)
-    right = plan.Planner.__call__
-    patch.setattr(plan.Planner, "__call__", lambda self, sources: [work for one in sources for work in right(self, [one])])
+    patch.setattr(plan.Differ, "_start", lambda self, id, now: None)
+    patch.setattr(plan.Differ, "finished", lambda self, work: None)
+    patch.setattr(plan.Differ, "is_alone", lambda self, work: True)
+    right = plan.Differ.__call__
+    patch.setattr(plan.Differ, "__call__", lambda self, sources: [work for one in sources for work in right(self, [one])])
 
 
 def random_ids(patch: Patch) -> None:
-    patch.setattr(FakeEngine, "point_id", lambda self, document_id, chunk: str(uuid.uuid4()))
+    patch.setattr(FakeBackend, "point_id", lambda self, document_id, chunk: str(uuid.uuid4()))
 
 
 def vectors_of_the_wrong_chunk(patch: Patch) -> None:
-    right = plan.Work.point
-    patch.setattr(plan.Work, "point", lambda self, chunk, vector: right(self, (chunk + 1) % len(self.spans), vector))
+    right = plan.DocumentDiff.point
+    patch.setattr(plan.DocumentDiff, "point", lambda self, chunk, vector: right(self, (chunk + 1) % len(self.spans), vector))
 
 
 def nothing_compared(patch: Patch) -> None:
@@ -201,8 +201,8 @@ def nothing_compared(patch: Patch) -> None:
 def full_width(patch: Patch) -> None:
     right = encoding.Encoding.__init__
 
-    def init(self: Any, encoder: Any, record: Any, ledger: Any) -> None:
-        right(self, encoder, record, ledger)
+    def init(self: Any, encoder: Any, record: Any, recorder: Any) -> None:
+        right(self, encoder, record, recorder)
         self._options["dimensions"] = None
 
     patch.setattr(encoding.Encoding, "__init__", init)

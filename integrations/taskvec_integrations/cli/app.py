@@ -91,13 +91,13 @@ def ingest(
     """
     url = _store_url(to)
     from taskvec_integrations.cli import ingest as command
-    from taskvec_integrations.files.sources import Columns, Source
+    from taskvec_integrations.files.sources import Columns, FileSource
 
     payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
     columns = Columns(text_column, id_column, payload)
     encoder = _lazy(model, device, dtype)
     target = command.Target(url, collection, encoder, dimensions, late_chunking, chunk or None, retry, ray)
-    raise typer.Exit(command.run(Source.open(sources, columns), target, dry_run, Console()))
+    raise typer.Exit(command.run(FileSource.open(sources, columns), target, dry_run, Console()))
 
 
 @app.command()
@@ -153,13 +153,13 @@ def embed(
     taskvec embed --input docs.jsonl --output docs.npy --task retrieval.passage --model mini
     """
     from taskvec_integrations.cli import embed as command
-    from taskvec_integrations.files.sources import Columns, Source
+    from taskvec_integrations.files.sources import Columns, FileSource
 
     if bool(texts) == bool(sources):
         raise typer.BadParameter("give texts or --input, one of them")
     chosen = None if task == "none" else Task(task)
     wanted = command.Wanted(chosen, dimensions, late_chunking, chunk or None, precision, ranges, output)
-    source = Source.open(sources, Columns(text_column, id_column, (), numbers=True, lines=lines)) if sources else None
+    source = FileSource.open(sources, Columns(text_column, id_column, (), numbers=True, lines=lines)) if sources else None
     documents = source or command.documents_of(texts or [], late_chunking)
     failed = command.run(documents, source.total if source else None, _lazy(model, device, dtype), wanted)
     show_failures(failed)

@@ -15,10 +15,9 @@ from taskvec.blocks import blocks
 from taskvec.tasks import DOCUMENT_TASK
 from taskvec_integrations.cli.console import progress
 from taskvec_integrations.cli.loading import load
-from taskvec_integrations.files.sources import Source
+from taskvec_integrations.files.sources import FileSource
 from taskvec_integrations.ingestion.chunking import split
-from taskvec_integrations.ingestion.documents import Source as Checked
-from taskvec_integrations.ingestion.documents import name_of, read_document
+from taskvec_integrations.ingestion.documents import CheckedDocument, name_of, read_document
 from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.options import LazyEncoder
 
@@ -41,7 +40,7 @@ class Plan:
     sample: list[str] = field(default_factory=list)
     _sampled: int = 0
 
-    def add(self, sources: Sequence[Checked]) -> None:
+    def add(self, sources: Sequence[CheckedDocument]) -> None:
         """Count documents; the instruction of each text is counted, too, overlaps of windows are not."""
         whole = iter(split([one.text for one in sources if one.spans is None], self.encoder, self.chunk_tokens))
         for source in sources:
@@ -72,7 +71,7 @@ class Plan:
 
 
 def estimate(
-    source: Source, lazy: LazyEncoder, chunk_tokens: int | None, late: bool, dimensions: int | None, where: str, out: Console
+    source: FileSource, lazy: LazyEncoder, chunk_tokens: int | None, late: bool, dimensions: int | None, where: str, out: Console
 ) -> list[Failure]:
     """Say what would be done; gives the documents that would fail. ValueError for dimensions that the model does not have."""
     encoder = load(lazy)
@@ -92,7 +91,7 @@ def estimate(
     return plan.failed
 
 
-def _readable(source: Source, plan: Plan) -> Iterable[Checked]:
+def _readable(source: FileSource, plan: Plan) -> Iterable[CheckedDocument]:
     for position, given in enumerate(source):
         try:
             yield read_document(given)

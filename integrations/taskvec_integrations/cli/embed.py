@@ -16,7 +16,7 @@ from taskvec_integrations.cli.loading import load
 from taskvec_integrations.cli.outputs import Embedded, Quantizer, open_output
 from taskvec_integrations.extras import require
 from taskvec_integrations.ingestion.backend import Vector
-from taskvec_integrations.ingestion.documents import Document, Input, Source, name_of, read_document
+from taskvec_integrations.ingestion.documents import CheckedDocument, Document, Input, name_of, read_document
 from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.options import LazyEncoder
 
@@ -46,7 +46,7 @@ class Run:
     usage: Usage = field(default_factory=Usage)
     documents: int = 0
     failed: list[Failure] = field(default_factory=list)
-    _waiting: deque[tuple[Source, Sequence[Span]]] = field(default_factory=deque)
+    _waiting: deque[tuple[CheckedDocument, Sequence[Span]]] = field(default_factory=deque)
 
     def __call__(self, documents: Iterable[Input]) -> Iterator[Embedded]:
         """The vectors of all chunks, in order."""
@@ -78,7 +78,7 @@ class Run:
 
         return split(texts, self.encoder, check_chunk_tokens(self.wanted.chunk_tokens))
 
-    def _checked(self, documents: Iterable[Input]) -> Iterator[Source]:
+    def _checked(self, documents: Iterable[Input]) -> Iterator[CheckedDocument]:
         for position, given in enumerate(documents):
             try:
                 yield read_document(given)

@@ -1,4 +1,4 @@
-"""`taskvec ingest`: a source into a store. Puts together what exists (Source, StoreURL, Store) and says what came of it."""
+"""`taskvec ingest`: a source into a store. Puts together what exists (FileSource, StoreURL, Store) and says what came of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from taskvec_integrations.cli.console import DONE, FAILED, INTERRUPTED, Tell, pr
 from taskvec_integrations.cli.dry_run import estimate
 from taskvec_integrations.cli.loading import load
 from taskvec_integrations.extras import require
-from taskvec_integrations.files.sources import Source
+from taskvec_integrations.files.sources import FileSource
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.options import LazyEncoder
 from taskvec_integrations.store import Store
@@ -45,7 +45,7 @@ class Target:
         )
 
 
-def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
+def run(source: FileSource, target: Target, dry_run: bool, out: Console) -> int:
     """Ingest, or say what would be done; gives the exit code."""
     if dry_run:
         would_fail = estimate(
@@ -71,7 +71,7 @@ def run(source: Source, target: Target, dry_run: bool, out: Console) -> int:
     return FAILED if report.failed else DONE
 
 
-def _ingest(source: Source, target: Target, report: IngestReport) -> None:
+def _ingest(source: FileSource, target: Target, report: IngestReport) -> None:
     with target.url.explaining(), target.open() as store:
         there = store.exists()  # a database that is down is said before a model is loaded, and is not waited for
         load(target.encoder)
@@ -80,7 +80,7 @@ def _ingest(source: Source, target: Target, report: IngestReport) -> None:
             store.ingest(source, progress=_telling(tell, report), report=report)
 
 
-def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None:
+def _ingest_on_ray(source: FileSource, target: Target, report: IngestReport) -> None:
     workers, cluster = require("taskvec_integrations.ray", "ray"), require("taskvec_integrations.ray.cluster", "ray")
     with target.url.explaining():
         with target.open() as store:
@@ -101,7 +101,7 @@ def _ingest_on_ray(source: Source, target: Target, report: IngestReport) -> None
             )
 
 
-def _say_doubled(source: Source) -> None:
+def _say_doubled(source: FileSource) -> None:
     if source.doubled:
         say(
             f"{source.doubled:,} times the id of an earlier document came again, or its text where there was no id (such as "

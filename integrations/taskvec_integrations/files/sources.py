@@ -58,7 +58,7 @@ class File(NamedTuple):
 
 
 @dataclass
-class Source:
+class FileSource:
     """Documents of files, folders or stdin; `total` is their number where it is known.
 
     doubled: how often an id came again, or without one a text with another payload, and an example; complete when all was read.

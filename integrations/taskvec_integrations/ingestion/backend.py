@@ -1,13 +1,13 @@
-"""The seam between a Store and a vector database: what an engine is asked, and what it is handed.
+"""The seam between a Store and a vector database: what a backend is asked, and what it is handed.
 
-A new database is one subclass of `Engine` (how to find and create the collection, what it holds, how to write, delete and query)
+A new database is one subclass of `Backend` (how to find and create the collection, what it holds, how to write, delete and query)
 and a Store whose constructor makes it:
 
     class MilvusStore(Store):
         def __init__(self, client, collection, *, precision="float32", ..., **options: Unpack[StoreOptions]):
-            super().__init__(MilvusEngine(client, collection, precision, ...), **options)
+            super().__init__(MilvusBackend(client, collection, precision, ...), **options)
 
-Everything else is written once, in `Store` and `ingest`, and an engine need not think of it: encoding, tasks, ids, hashes,
+Everything else is written once, in `Store` and `ingest`, and a backend need not think of it: encoding, tasks, ids, hashes,
 cutting batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report.
 Methods raise the errors of their client as they come; `retry_after` and `refused` say what those mean, any other error ends
 the run.
@@ -50,7 +50,7 @@ def uuid_of(document_id: str, chunk: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A chunk as it is stored: `id` is `Engine.point_id`'s, `vector` (dimensions,) float32 of unit length, `payload` the user's.
+    """A chunk as it is stored: `id` is `Backend.point_id`'s, `vector` (dimensions,) float32 of unit length, `payload` the user's.
 
     `hash` is an opaque text of at most 80 ASCII characters. `vector` is empty where only the payload changed (`write_payloads`).
     """
@@ -133,7 +133,7 @@ class Found:
     empty: bool
 
 
-class Engine(ABC):
+class Backend(ABC):
     """A collection in a vector database. Methods may be called from one thread after another, see `threaded`."""
 
     name: str
@@ -148,7 +148,7 @@ class Engine(ABC):
     first_wait = 0.5
     """Seconds before the second try of a call that failed and may succeed; later ones wait exponentially longer."""
     writes_payloads = False
-    """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
+    """Whether `write_payloads` diffs; where not, a chunk whose payload alone changed is encoded and written again."""
 
     def point_id(self, document_id: str, chunk: int) -> str:
         """The id of a chunk, the same in every run: a UUID, unless the database has better use for it."""
@@ -158,7 +158,7 @@ class Engine(ABC):
     def find(self) -> Found | None:
         """The collection as it is, None where there is none. Changes nothing.
 
-        May raise ValueError for what only this engine can see is wrong (a vector field of another type), naming both sides.
+        May raise ValueError for what only this backend can see is wrong (a vector field of another type), naming both sides.
         """
 
     @abstractmethod

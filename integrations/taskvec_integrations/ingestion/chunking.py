@@ -14,7 +14,7 @@ from taskvec import Encoder
 from taskvec.late_chunking import Span
 
 SMALLEST = 8  # <s>, </s> and a few words
-THREADS = 8  # counting tokens is most of the work, and is done outside Python's lock
+THREADS = 8  # counting tokens is most of the diff, and is done outside Python's lock
 
 
 def check_chunk_tokens(chunk_tokens: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What users hand to a store, read and checked one document at a time: Document, pairs and plain texts become Sources.
+"""What users hand to a store, read and checked one document at a time: Document, pairs and plain texts become CheckedDocuments.
 
 A document that cannot be used is an error with its reason; nothing here knows tokens or databases.
 """
@@ -44,7 +44,7 @@ Input = Document | str | tuple[str | int, str] | Unreadable
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CheckedDocument:
     """A checked document: `spans` are those of its chunks in `text`, None where it is still to be split."""
 
     id: str
@@ -54,12 +54,12 @@ class Source:
     payload_json: bytes
 
 
-def read_document(given: object) -> Source:
+def read_document(given: object) -> CheckedDocument:
     """One document of the input; TypeError or ValueError with the reason where it cannot be used."""
     document = _as_document(given)
     text, spans = _read_text(document)
     payload, payload_json = _read_payload(document.payload)
-    return Source(str(document.id), text, spans, payload, payload_json)
+    return CheckedDocument(str(document.id), text, spans, payload, payload_json)
 
 
 def name_of(given: object, position: int) -> str:

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Sequence
 
 from taskvec_integrations.ingestion.backend import Point
-from taskvec_integrations.ingestion.diff import Work
+from taskvec_integrations.ingestion.diff import DocumentDiff
 from taskvec_integrations.ingestion.report import Failure, IngestReport
 
 
-class Ledger:
+class ReportRecorder:
     """Enters what happens into a report. Every chunk and document that was read is entered once more when it is done."""
 
     def __init__(self, report: IngestReport) -> None:
@@ -23,19 +23,19 @@ class Ledger:
             self.report.documents.failed += 1
             self.report.failed.append(Failure(name, str(error)))
 
-    def planned(self, work: Work) -> None:
+    def planned(self, diff: DocumentDiff) -> None:
         """A document was read and compared with what is stored."""
-        changed = len(work.encode) + len(work.rewrite)
+        changed = len(diff.encode) + len(diff.rewrite)
         with self._lock:
             self.report.documents.read += 1
-            self.report.documents.skipped += not work.changed
-            self.report.chunks.read += len(work.spans)
-            self.report.chunks.skipped += len(work.spans) - changed
+            self.report.documents.skipped += not diff.changed
+            self.report.chunks.read += len(diff.spans)
+            self.report.chunks.skipped += len(diff.spans) - changed
 
-    def started(self, work: Work) -> None:
+    def started(self, diff: DocumentDiff) -> None:
         """A document's changed chunks go to the encoder."""
         with self._lock:
-            self._under_way += len(work.encode)
+            self._under_way += len(diff.encode)
             self.report.most_under_way = max(self.report.most_under_way, self._under_way)
 
     def encoded(self, chunks: int) -> None:
@@ -44,33 +44,33 @@ class Ledger:
             self.report.documents.encoded += 1
             self.report.chunks.encoded += chunks
 
-    def written(self, points: Sequence[tuple[Work, Point]]) -> None:
+    def written(self, points: Sequence[tuple[DocumentDiff, Point]]) -> None:
         """Points were written, in full or only their payload."""
         with self._lock:
             self.report.chunks.written += len(points)
             self._under_way -= sum(len(point.vector) > 0 for _, point in points)
 
-    def refused(self, work: Work, point: Point, reason: str) -> None:
+    def refused(self, diff: DocumentDiff, point: Point, reason: str) -> None:
         """The server refused a point."""
         with self._lock:
-            work.failed = True
+            diff.failed = True
             self.report.chunks.failed += 1
             self.report.failed.append(Failure(point.document_id, reason, point.chunk))
             self._under_way -= len(point.vector) > 0
 
-    def deleted(self, points: Sequence[tuple[Work, str]]) -> None:
+    def deleted(self, points: Sequence[tuple[DocumentDiff, str]]) -> None:
         """Points (their ids) that their documents no longer have were deleted."""
         with self._lock:
             self.report.chunks.deleted += len(points)
-            for work, _ in points:
-                work.shrunk = True
+            for diff, _ in points:
+                diff.shrunk = True
 
-    def finished(self, work: Work) -> None:
+    def finished(self, diff: DocumentDiff) -> None:
         """The last of a changed document is through."""
         with self._lock:
-            self.report.documents.failed += work.failed
-            self.report.documents.written += not work.failed
-            self.report.documents.deleted += work.shrunk
+            self.report.documents.failed += diff.failed
+            self.report.documents.written += not diff.failed
+            self.report.documents.deleted += diff.shrunk
 
     def retried(self) -> None:
         """A call is made again."""

@@ -101,7 +101,7 @@ class IngestReport:
 
 
 @contextmanager
-def booked(report: IngestReport, name: str, describe: Callable[[BaseException], str], part: bool = False) -> Iterator[None]:
+def timed(report: IngestReport, name: str, describe: Callable[[BaseException], str], part: bool = False) -> Iterator[None]:
     """Take the time of a run into `name`; unless it is a part of another, log how it ended, and note the report on an error."""
     start = time.perf_counter()
     try:

@@ -9,7 +9,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_any, sto
 from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_random_exponential
 
-from taskvec_integrations.ingestion.backend import Engine
+from taskvec_integrations.ingestion.backend import Backend
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,17 +29,17 @@ def check_seconds(retry_seconds: float) -> float:
 
 
 class Retries:
-    """Calls an engine's methods until they succeed, fail for good or `seconds` have passed.
+    """Calls a backend's methods until they succeed, fail for good or `seconds` have passed.
 
     `stop` ends a wait at once; it is set where the time was up, so that whatever else calls does not wait as long again.
     """
 
-    def __init__(self, engine: Engine, seconds: float, stop: threading.Event, count: Callable[[], None]) -> None:
-        self._engine = engine
+    def __init__(self, backend: Backend, seconds: float, stop: threading.Event, count: Callable[[], None]) -> None:
+        self._backend = backend
         self._seconds = seconds
         self._stop = stop
         self._count = count
-        self._backoff = wait_random_exponential(multiplier=engine.first_wait, max=LONGEST_WAIT)
+        self._backoff = wait_random_exponential(multiplier=backend.first_wait, max=LONGEST_WAIT)
         self._tries = Retrying(
             retry=retry_if_exception(lambda error: self._asked(error) is not None),
             wait=self._wait,
@@ -59,7 +59,7 @@ class Retries:
             raise
 
     def _asked(self, error: BaseException | None) -> float | None:
-        return self._engine.retry_after(error) if isinstance(error, Exception) else None
+        return self._backend.retry_after(error) if isinstance(error, Exception) else None
 
     def _wait(self, state: RetryCallState) -> float:
         asked = self._asked(state.outcome.exception()) if state.outcome else None
@@ -71,11 +71,11 @@ class Retries:
         log.log(
             logging.WARNING if state.attempt_number == 1 else logging.INFO,
             "%s: %s; trying again in %.1f s, and for up to %g s in all",
-            *(self._engine.name, describe(self._engine, error), state.upcoming_sleep, self._seconds),
+            *(self._backend.name, describe(self._backend, error), state.upcoming_sleep, self._seconds),
         )
 
 
-def describe(engine: Engine, error: BaseException | None) -> str:
-    """An error in one line: its type, and what the engine reads in it."""
-    said = engine.reason(error) if isinstance(error, Exception) else str(error or "")
+def describe(backend: Backend, error: BaseException | None) -> str:
+    """An error in one line: its type, and what the backend reads in it."""
+    said = backend.reason(error) if isinstance(error, Exception) else str(error or "")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

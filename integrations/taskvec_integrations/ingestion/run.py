@@ -1,7 +1,7 @@
 """The pipeline, written once: read and compare documents, encode what changed, write it, and keep the books.
 
 The caller's thread reads and encodes; a thread beside it looks the next documents up and another one writes. Every stage hands
-on a bounded amount. Where the engine is not `threaded`, all of it happens in the caller's thread.
+on a bounded amount. Where the backend is not `threaded`, all of it happens in the caller's thread.
 """
 
 import threading
@@ -14,13 +14,13 @@ from taskvec import Encoder
 from taskvec.blocks import blocks, map_ahead
 from taskvec.pipeline import raise_if_stopped
 from taskvec.progress import Progress, reporting
-from taskvec_integrations.ingestion.backend import Engine, Record
+from taskvec_integrations.ingestion.backend import Backend, Record
 from taskvec_integrations.ingestion.collection import open_for_writing
-from taskvec_integrations.ingestion.diff import Planner, Work
-from taskvec_integrations.ingestion.documents import Input, Source, name_of, read_document
+from taskvec_integrations.ingestion.diff import Differ, DocumentDiff
+from taskvec_integrations.ingestion.documents import CheckedDocument, Input, name_of, read_document
 from taskvec_integrations.ingestion.encoding import Encoding
-from taskvec_integrations.ingestion.recorder import Ledger
-from taskvec_integrations.ingestion.report import IngestReport, booked
+from taskvec_integrations.ingestion.recorder import ReportRecorder
+from taskvec_integrations.ingestion.report import IngestReport, timed
 from taskvec_integrations.ingestion.retries import Retries, describe
 from taskvec_integrations.ingestion.upload import Uploader
 
@@ -29,14 +29,14 @@ LOOK_AHEAD = 1 << 18
 
 
 class Ingest:
-    """One run: documents into the collection of `engine`, which is made if need be and has to fit `record`.
+    """One run: documents into the collection of `backend`, which is made if need be and has to fit `record`.
 
     part: it is one of many of a larger run, whose caller opens the collection before the first and finishes it after the last.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        backend: Backend,
         encoder: Encoder,
         record: Record,
         chunk_tokens: int | None,
@@ -44,35 +44,35 @@ class Ingest:
         report: IngestReport,
         part: bool = False,
     ) -> None:
-        self._engine = engine
+        self._backend = backend
         self._record = record
         self._part = part
-        self._ledger = Ledger(report)
+        self._recorder = ReportRecorder(report)
         stop = threading.Event()
-        self._retries = Retries(engine, retry_seconds, stop, self._ledger.retried)
-        self._planner = Planner(engine, lambda ids: self._retries(engine.stored, ids), encoder, record, chunk_tokens)
-        self._encoding = Encoding(encoder, record, self._ledger)
-        self._uploader = Uploader(engine, self._retries, self._ledger, stop, self._planner.finished)
+        self._retries = Retries(backend, retry_seconds, stop, self._recorder.retried)
+        self._differ = Differ(backend, lambda ids: self._retries(backend.stored, ids), encoder, record, chunk_tokens)
+        self._encoding = Encoding(encoder, record, self._recorder)
+        self._uploader = Uploader(backend, self._retries, self._recorder, stop, self._differ.finished)
 
     def __call__(self, documents: Iterable[Input], progress: Progress) -> IngestReport:
         """Ingest all documents. An error that ends the run early has the report so far as a note."""
-        report, name = self._ledger.report, self._engine.name
+        report, name = self._recorder.report, self._backend.name
         total = len(documents) if isinstance(documents, Sized) else None
-        with booked(report, name, partial(describe, self._engine), self._part), reporting(progress, total, "ingesting") as tell:
+        with timed(report, name, partial(describe, self._backend), self._part), reporting(progress, total, "ingesting") as tell:
             self._run(documents, lambda: tell(report.documents.done, total))
         return report
 
     def open(self) -> None:
         """Make the collection, or check that it is `record`'s."""
-        self._retries(open_for_writing, self._engine, self._record)
+        self._retries(open_for_writing, self._backend, self._record)
 
     def _run(self, documents: Iterable[Input], tell: Callable[[], None]) -> None:
         if not self._part:
             self.open()
         try:
             try:
-                for work, vectors in self._encoding(self._changed(documents, tell)):
-                    self._uploader.add(work, vectors)
+                for diff, vectors in self._encoding(self._changed(documents, tell)):
+                    self._uploader.add(diff, vectors)
                     tell()
             except Exception:
                 self._uploader.close()  # what came before a bad moment of the input is written
@@ -87,33 +87,33 @@ class Ingest:
         tell()
 
     def _finish(self) -> None:
-        if not self._part and self._ledger.report.changed:
-            self._engine.finish()
+        if not self._part and self._recorder.report.changed:
+            self._backend.finish()
 
-    def _changed(self, documents: Iterable[Input], tell: Callable[[], None]) -> Iterator[Work]:
+    def _changed(self, documents: Iterable[Input], tell: Callable[[], None]) -> Iterator[DocumentDiff]:
         """Documents with something to encode (and what must wait for them); what there is to do for others is done here."""
-        for works in self._plans(documents):
-            for work in works:
-                self._ledger.planned(work)
-                if work.encode or (work.changed and not self._planner.is_alone(work)):
-                    yield work
-                elif work.changed:
-                    self._uploader.add(work, ())
+        for diffs in self._plans(documents):
+            for diff in diffs:
+                self._recorder.planned(diff)
+                if diff.encode or (diff.changed and not self._differ.is_alone(diff)):
+                    yield diff
+                elif diff.changed:
+                    self._uploader.add(diff, ())
             tell()
 
-    def _plans(self, documents: Iterable[Input]) -> Iterator[list[Work]]:
+    def _plans(self, documents: Iterable[Input]) -> Iterator[list[DocumentDiff]]:
         batches = blocks(self._sources(documents), lambda source: max(len(source.text), LOOK_AHEAD // 256), LOOK_AHEAD)
-        if not self._engine.threaded:
-            return map(self._planner, batches)
+        if not self._backend.threaded:
+            return map(self._differ, batches)
         context = copy_context()
-        return map_ahead(lambda sources: context.run(self._planner, sources), batches)
+        return map_ahead(lambda sources: context.run(self._differ, sources), batches)
 
-    def _sources(self, documents: Iterable[Input]) -> Iterator[Source]:
+    def _sources(self, documents: Iterable[Input]) -> Iterator[CheckedDocument]:
         for position, given in enumerate(documents):
             raise_if_stopped()  # where nothing has changed, nothing is encoded that would notice
             try:
                 source = read_document(given)
             except (TypeError, ValueError) as error:
-                self._ledger.unusable(name_of(given, position), error)
+                self._recorder.unusable(name_of(given, position), error)
             else:
                 yield source

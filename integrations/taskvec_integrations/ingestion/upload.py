@@ -1,6 +1,6 @@
 """Writing what is encoded: batches bounded in points and bytes, written beside the encoding, a refused one split.
 
-Order is kept: batches are written one after another, and a batch never has two documents of one id. Knows engines, not encoders.
+Order is kept: batches are written one after another, and a batch never has two documents of one id. Knows backends, not encoders.
 """
 
 import threading
@@ -13,72 +13,77 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from taskvec_integrations.ingestion.backend import Engine, Point, Vector
-from taskvec_integrations.ingestion.diff import Work
-from taskvec_integrations.ingestion.recorder import Ledger
+from taskvec_integrations.ingestion.backend import Backend, Point, Vector
+from taskvec_integrations.ingestion.diff import DocumentDiff
+from taskvec_integrations.ingestion.recorder import ReportRecorder
 from taskvec_integrations.ingestion.retries import Retries
 
 QUEUE = 4  # full batches that may wait; with the one being filled and the one being written this bounds what waits in memory
 
 NO_VECTOR = np.empty(0, dtype=np.float32)
 
-Planned = tuple[Work, Point]
+DiffPoint = tuple[DocumentDiff, Point]
 
 
 @dataclass
-class Batch:
+class UploadBatch:
     """What is sent together: points in full, payloads alone, ids to delete, and the documents of which this is the end."""
 
-    points: list[Planned] = field(default_factory=list)
-    payloads: list[Planned] = field(default_factory=list)
-    stale: list[tuple[Work, str]] = field(default_factory=list)
-    ends: list[Work] = field(default_factory=list)
+    points: list[DiffPoint] = field(default_factory=list)
+    payloads: list[DiffPoint] = field(default_factory=list)
+    stale: list[tuple[DocumentDiff, str]] = field(default_factory=list)
+    ends: list[DocumentDiff] = field(default_factory=list)
     documents: set[str] = field(default_factory=set)
     bytes: int = 0
 
-    def has_room(self, engine: Engine, weight: int) -> bool:
+    def has_room(self, backend: Backend, weight: int) -> bool:
         """Whether one more of this weight may come in; into an empty batch anything may."""
         count = len(self.points) + len(self.payloads) + len(self.stale)
-        return not count or (count < engine.max_batch_points and self.bytes + weight <= engine.max_batch_bytes)
+        return not count or (count < backend.max_batch_points and self.bytes + weight <= backend.max_batch_bytes)
 
 
 class Uploader:
     """Takes finished documents and writes them; `finished` is called with each one that is through, written or failed."""
 
     def __init__(
-        self, engine: Engine, retries: Retries, ledger: Ledger, stop: threading.Event, finished: Callable[[Work], None]
+        self,
+        backend: Backend,
+        retries: Retries,
+        recorder: ReportRecorder,
+        stop: threading.Event,
+        finished: Callable[[DocumentDiff], None],
     ) -> None:
-        self._engine = engine
+        self._backend = backend
         self._retries = retries
-        self._ledger = ledger
+        self._recorder = recorder
         self._stop = stop
         self._finished = finished
-        self._batch = Batch()
+        self._batch = UploadBatch()
         self._free = threading.Semaphore(QUEUE + 1)  # those that wait and the one being written
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="taskvec-upload") if engine.threaded else None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="taskvec-upload") if backend.threaded else None
         self._failure: Exception | None = None
         self._refused: dict[str, str] = {}
         self._kept: dict[str, set[str]] = defaultdict(set)
 
-    def add(self, work: Work, vectors: Sequence[Vector]) -> None:
-        """One document with the vectors of the chunks in `work.encode`; waits while the queue is full.
+    def add(self, diff: DocumentDiff, vectors: Sequence[Vector]) -> None:
+        """One document with the vectors of the chunks in `diff.encode`; waits while the queue is full.
 
         Raises what ended the writing of an earlier one.
         """
-        if work.source.id in self._batch.documents:
+        if diff.source.id in self._batch.documents:
             self._send()
-        if not work.follows:  # it was compared with what is stored, whatever was refused before
-            for id in work.ids:
+        if not diff.follows:  # it was compared with what is stored, whatever was refused before
+            for id in diff.ids:
                 self._refused.pop(id, None)
-        for chunk, vector in zip(work.encode, vectors, strict=True):
-            point = work.point(chunk, vector)
-            self._room(self._engine.weigh(point)).points.append((work, point))
-        for point in (work.point(chunk, NO_VECTOR) for chunk in work.rewrite):
-            self._room(self._engine.weigh(point)).payloads.append((work, point))
-        for id in work.stale:
-            self._room(len(id)).stale.append((work, id))
-        self._batch.ends.append(work)
-        self._batch.documents.add(work.source.id)
+        for chunk, vector in zip(diff.encode, vectors, strict=True):
+            point = diff.point(chunk, vector)
+            self._room(self._backend.weigh(point)).points.append((diff, point))
+        for point in (diff.point(chunk, NO_VECTOR) for chunk in diff.rewrite):
+            self._room(self._backend.weigh(point)).payloads.append((diff, point))
+        for id in diff.stale:
+            self._room(len(id)).stale.append((diff, id))
+        self._batch.ends.append(diff)
+        self._batch.documents.add(diff.source.id)
 
     def close(self) -> None:
         """Write what is left, and raise what ended the writing."""
@@ -93,15 +98,15 @@ class Uploader:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def _room(self, weight: int) -> Batch:
-        if not self._batch.has_room(self._engine, weight):
+    def _room(self, weight: int) -> UploadBatch:
+        if not self._batch.has_room(self._backend, weight):
             self._send()
         self._batch.bytes += weight
         return self._batch
 
     def _send(self) -> None:
         self._raise_failure()
-        batch, self._batch = self._batch, Batch()
+        batch, self._batch = self._batch, UploadBatch()
         self._free.acquire()
         if self._executor:
             self._executor.submit(copy_context().run, self._try_batch, batch)
@@ -109,7 +114,7 @@ class Uploader:
             self._try_batch(batch)
             self._raise_failure()
 
-    def _try_batch(self, batch: Batch) -> None:
+    def _try_batch(self, batch: UploadBatch) -> None:
         try:
             if not self._stop.is_set():
                 self._write_batch(batch)
@@ -123,66 +128,66 @@ class Uploader:
         if self._failure:
             raise self._failure
 
-    def _write_batch(self, batch: Batch) -> None:
+    def _write_batch(self, batch: UploadBatch) -> None:
         start = time.perf_counter()
         try:
-            self._write(self._engine.write, batch.points)
-            self._write(self._engine.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
+            self._write(self._backend.write, batch.points)
+            self._write(self._backend.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
             if gone := self._gone(batch):
-                self._retries(self._engine.delete, [id for _, id in gone])
-                self._ledger.deleted(gone)
-            for work in batch.ends:
-                self._ledger.finished(work)
-                self._finished(work)
+                self._retries(self._backend.delete, [id for _, id in gone])
+                self._recorder.deleted(gone)
+            for diff in batch.ends:
+                self._recorder.finished(diff)
+                self._finished(diff)
         finally:
-            self._ledger.uploading(time.perf_counter() - start)
+            self._recorder.uploading(time.perf_counter() - start)
 
-    def _gone(self, batch: Batch) -> list[tuple[Work, str]]:
+    def _gone(self, batch: UploadBatch) -> list[tuple[DocumentDiff, str]]:
         """What is to be deleted: nothing of a document with a chunk that was refused, whose older version is all there is.
 
         A later one of this run, of the same id, that lands whole takes it along; else the next run finds it again.
         """
         gone = []
-        for work, id in batch.stale:
-            kept = self._kept[work.source.id]
-            if self._is_whole(work):
-                gone.append((work, id))
+        for diff, id in batch.stale:
+            kept = self._kept[diff.source.id]
+            if self._is_whole(diff):
+                gone.append((diff, id))
                 kept.discard(id)
             else:
                 kept.add(id)
-        for work in batch.ends:
-            if self._is_whole(work):
-                gone += [(work, id) for id in self._kept.pop(work.source.id, set()).difference(work.ids)]
+        for diff in batch.ends:
+            if self._is_whole(diff):
+                gone += [(diff, id) for id in self._kept.pop(diff.source.id, set()).difference(diff.ids)]
         return gone
 
-    def _is_whole(self, work: Work) -> bool:
-        return not work.failed and self._refused.keys().isdisjoint(work.ids)
+    def _is_whole(self, diff: DocumentDiff) -> bool:
+        return not diff.failed and self._refused.keys().isdisjoint(diff.ids)
 
-    def _write(self, function: Callable[[Sequence[Point]], None], planned: Sequence[Planned]) -> None:
+    def _write(self, function: Callable[[Sequence[Point]], None], planned: Sequence[DiffPoint]) -> None:
         """Write all of them; where the server refuses, halves, down to the points that are bad."""
         if not planned:
             return
         try:
             self._retries(function, [point for _, point in planned])
         except Exception as error:
-            if self._engine.retry_after(error) is not None or not self._engine.refused(error):
+            if self._backend.retry_after(error) is not None or not self._backend.refused(error):
                 raise
             if len(planned) == 1:
-                self._refuse(*planned[0], self._engine.reason(error))
+                self._refuse(*planned[0], self._backend.reason(error))
                 return
             for half in (planned[: len(planned) // 2], planned[len(planned) // 2 :]):
                 self._write(function, half)
         else:
-            self._ledger.written(planned)
+            self._recorder.written(planned)
             for _, point in planned if self._refused else ():
                 self._refused.pop(point.id, None)
 
-    def _refused_before(self, work: Work, point: Point) -> bool:
+    def _refused_before(self, diff: DocumentDiff, point: Point) -> bool:
         """Whether the point is missing because an earlier document of this run, of the same id, was refused in it."""
         if reason := self._refused.get(point.id):
-            self._refuse(work, point, reason)
+            self._refuse(diff, point, reason)
         return bool(reason)
 
-    def _refuse(self, work: Work, point: Point, reason: str) -> None:
-        self._ledger.refused(work, point, reason)
+    def _refuse(self, diff: DocumentDiff, point: Point, reason: str) -> None:
+        self._recorder.refused(diff, point, reason)
         self._refused[point.id] = reason

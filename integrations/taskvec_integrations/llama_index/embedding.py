@@ -15,8 +15,8 @@ from llama_index.core.utils import get_tqdm_iterable
 from taskvec import EncodeOptions
 from taskvec_integrations.llama_index.cache import KeyedStore, Operation, keyed
 from taskvec_integrations.llama_index.events import announced
+from taskvec_integrations.llama_index.node_groups import Batch, Source, batches, read_sources
 from taskvec_integrations.llama_index.settings import LOADING, OF_THIS_PROCESS, EmbeddingSettings
-from taskvec_integrations.llama_index.sources import Batch, Source, batches, read_sources
 from taskvec_integrations.options import EmbedSettings, LazyEncoder
 
 log = logging.getLogger("taskvec")

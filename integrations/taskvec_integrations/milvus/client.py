@@ -10,9 +10,9 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 
 from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec_integrations.milvus.embed import Fields, TextFields, Texts
+from taskvec_integrations.milvus.intercept import embedding, embedding_async
 from taskvec_integrations.milvus.server import Server
-from taskvec_integrations.milvus.texts import Fields, TextFields, Texts
-from taskvec_integrations.milvus.wiring import embedding, embedding_async
 from taskvec_integrations.options import TaskChoice
 
 

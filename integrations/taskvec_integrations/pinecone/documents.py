@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskvec.pipeline import in_thread
 from taskvec_integrations.pinecone import sdk
-from taskvec_integrations.pinecone.texts import Texts
+from taskvec_integrations.pinecone.embed import Texts
 
 if TYPE_CHECKING:
     from pinecone import BatchResult, SearchDocumentsResponse, UpdateDocumentsResponse, UpsertDocumentsResponse

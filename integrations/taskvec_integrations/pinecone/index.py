@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from taskvec.pipeline import in_thread
-from taskvec_integrations.pinecone import sdk, searches
+from taskvec_integrations.pinecone import responses, sdk, searches
 from taskvec_integrations.pinecone.documents import AsyncTaskvecDocuments, TaskvecDocuments
-from taskvec_integrations.pinecone.wrapping import DEFAULT_NAMESPACE, WithEncoder, check_count, classic, telling
+from taskvec_integrations.pinecone.intercept import DEFAULT_NAMESPACE, WithEncoder, check_count, classic, telling
 
 if TYPE_CHECKING:
     from pinecone import SearchRecordsResponse, UpsertRecordsResponse
@@ -44,7 +44,7 @@ class TaskvecIndex(WithEncoder):
             with telling(count, batch):
                 check_count(self._index.upsert(vectors=batch, **classic(namespace, timeout)), batch)
             count += len(batch)
-        return sdk.answers.upserted(count)
+        return responses.upserted(count)
 
     def search(
         self,
@@ -110,7 +110,7 @@ class AsyncTaskvecIndex(WithEncoder):
             with telling(count, batch):
                 check_count(await self._index.upsert(vectors=batch, **classic(namespace, timeout)), batch)
             count += len(batch)
-        return sdk.answers.upserted(count)
+        return responses.upserted(count)
 
     async def search(
         self,

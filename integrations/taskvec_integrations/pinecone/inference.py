@@ -12,7 +12,7 @@ from taskvec import EncodeOptions, Encoder, Usage
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
-from taskvec_integrations.pinecone import sdk
+from taskvec_integrations.pinecone import responses, sdk
 from taskvec_integrations.pinecone.parameters import OPERATIONS, TRUNCATE, EmbedParameters
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Embedder:
         usage = Usage()
         options: EncodeOptions = {**read.options(self._settings), "usage": usage}
         vectors = self._encoder.get().encode(texts, late_chunking=read.late_chunking, **options)
-        return sdk.answers.embeddings_list(name, sdk.short_floats(vectors), usage.tokens)
+        return responses.embeddings_list(name, sdk.short_floats(vectors), usage.tokens)
 
     def _known(self, model: str | Enum) -> str:
         """The name of our model; another one is a ValueError that says which this embedder has."""
@@ -69,12 +69,12 @@ class _Embedder:
             if value not in (None, *KINDS[kind]):
                 raise ValueError(f"{kind} is {value!r}: use {' or '.join(map(repr, KINDS[kind]))}")
         ours = type in (None, "embed") and vector_type in (None, "dense")
-        return sdk.answers.model_list([self._describe(self._encoder.name)] if ours else [])
+        return responses.model_list([self._describe(self._encoder.name)] if ours else [])
 
     def _describe(self, name: str) -> "ModelInfo":
         encoder = self._encoder.get()
         choice = {"type": "one_of", "value_type": "string", "required": False}
-        return sdk.answers.model_info(
+        return responses.model_info(
             [
                 {"parameter": "input_type", **choice, "allowed_values": [*OPERATIONS]},
                 {"parameter": "truncate", **choice, "allowed_values": [*TRUNCATE], "default": "END"},

@@ -6,7 +6,7 @@ Its classes that we return are in answers.py and old_answers.py.
 import inspect
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pinecone
@@ -14,11 +14,6 @@ import pinecone
 from taskvec.pooling import Vectors
 
 VERSION = int(pinecone.__version__.partition(".")[0])
-
-if TYPE_CHECKING or VERSION >= 9:
-    from taskvec_integrations.pinecone import answers as answers  # noqa: PLC0414 for other modules to import
-else:
-    from taskvec_integrations.pinecone import old_answers as answers  # noqa: F401
 
 
 def json_size(value: object) -> int:

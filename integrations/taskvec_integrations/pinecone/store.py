@@ -1,9 +1,15 @@
-"""PineconeStore: documents in a namespace of a Pinecone index. Only the arguments; the work is in Store and PineconeEngine."""
+"""PineconeStore: documents in a namespace of a Pinecone index. Only the arguments; the work is in Store and PineconeBackend."""
 
+from collections.abc import Callable
 from typing import Any, Unpack
 
-from taskvec_integrations.pinecone.engine import PineconeEngine
+from pinecone import Pinecone
+
+from taskvec_integrations.pinecone.backend import PineconeBackend
+from taskvec_integrations.pinecone.errors import reason, retry_after
 from taskvec_integrations.store import Store, StoreOptions
+
+__all__ = ["PineconeStore", "connect", "make_store", "reason", "retry_after"]
 
 
 class PineconeStore(Store):
@@ -23,4 +29,18 @@ class PineconeStore(Store):
     """
 
     def __init__(self, index: Any, *, namespace: str = "", **options: Unpack[StoreOptions]) -> None:
-        super().__init__(PineconeEngine(index, namespace), **options)
+        super().__init__(PineconeBackend(index, namespace), **options)
+
+
+def connect(location: str, embedded: bool, key: str | None) -> tuple[Any, Callable[[], None]]:
+    """An index and what closes it; ValueError without a key, which only servers on plain http (emulators) do without."""
+    if not key and not location.startswith("http://"):
+        raise ValueError("PINECONE_API_KEY is not set: make a key in Pinecone's console and export it")
+    client: Any = Pinecone(api_key=key or "none")
+    index = client.Index(host=location) if "://" in location else client.Index(location)
+    return index, getattr(index, "close", lambda: None)
+
+
+def make_store(client: Any, collection: str, **options: Unpack[StoreOptions]) -> PineconeStore:
+    """A store on a namespace."""
+    return PineconeStore(client, namespace=collection, **options)

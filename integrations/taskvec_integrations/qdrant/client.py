@@ -12,8 +12,8 @@ from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.options import TaskChoice
 from taskvec_integrations.qdrant.datatypes import refusing, refusing_async
-from taskvec_integrations.qdrant.resolve import Resolver
-from taskvec_integrations.qdrant.wiring import resolving, resolving_async, streaming, streaming_async
+from taskvec_integrations.qdrant.embed import Resolver
+from taskvec_integrations.qdrant.intercept import resolving, resolving_async, streaming, streaming_async
 
 
 class _WithEncoder:

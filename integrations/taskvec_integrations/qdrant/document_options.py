@@ -10,7 +10,7 @@ from qdrant_client.models import Document, Image
 from taskvec import Task
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.options import TaskChoice
-from taskvec_integrations.qdrant.walk import Inference
+from taskvec_integrations.qdrant.find_documents import Inference
 
 Operation = Literal["document", "query"]
 

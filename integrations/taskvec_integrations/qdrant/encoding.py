@@ -17,7 +17,7 @@ from taskvec.pooling import Vectors, cut_dimensions
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.options import LazyEncoder, warn_of_cuts
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
-from taskvec_integrations.qdrant.walk import Inference, Path
+from taskvec_integrations.qdrant.find_documents import Inference, Path
 
 
 class Request(NamedTuple):

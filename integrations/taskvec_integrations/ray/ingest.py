@@ -24,7 +24,7 @@ from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome
 from taskvec_integrations.ray.pool import Concurrency, Pool, plan_pool
 from taskvec_integrations.ray.sources import open_dataset
 from taskvec_integrations.ray.tally import Tally
-from taskvec_integrations.ray.writer import WriterEngine, start_writer
+from taskvec_integrations.ray.writer import WriterBackend, start_writer
 from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 
@@ -135,7 +135,7 @@ def owned(opening: Opening) -> Iterator[Opening]:
         return
     writer = start_writer(opening.url, opening.collection)
     try:
-        WriterEngine(writer)  # an error if it could not open the store
+        WriterBackend(writer)  # an error if it could not open the store
         yield replace(opening, writer=writer)
     finally:
         with suppress(RayError):

@@ -18,7 +18,7 @@ from ray.actor import ActorHandle
 from taskvec_integrations.ingestion.documents import Document, Input
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ray.workers import load_encoder
-from taskvec_integrations.ray.writer import Writer, WriterEngine
+from taskvec_integrations.ray.writer import Writer, WriterBackend
 from taskvec_integrations.store import Store, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 
@@ -55,7 +55,7 @@ class Opening:
     def _open(self, options: StoreOptions) -> Store:
         if self.writer is None:
             return self.url.open(self.collection, **options)
-        return Store(WriterEngine(self.writer), **options)
+        return Store(WriterBackend(self.writer), **options)
 
 
 @dataclass

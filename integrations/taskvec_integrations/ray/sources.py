@@ -17,7 +17,7 @@ from ray.data import Dataset, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from taskvec_integrations.files.formats import Row
-from taskvec_integrations.files.sources import Columns, File, Source
+from taskvec_integrations.files.sources import Columns, File, FileSource
 from taskvec_integrations.ingestion.documents import Input
 from taskvec_integrations.ray.parts import Reader
 
@@ -38,8 +38,8 @@ def open_dataset(given: Any, columns: Columns) -> tuple[Dataset, Reader, int | N
     if isinstance(given, str | Path):
         given = [given]
     if isinstance(given, Sequence) and all(isinstance(name, str | Path) for name in given):
-        given = Source.open([str(name) for name in given], columns)
-    if not isinstance(given, Source):
+        given = FileSource.open([str(name) for name in given], columns)
+    if not isinstance(given, FileSource):
         raise TypeError(f"dataset is {type(given).__name__}: a Ray or Hugging Face Dataset, or paths of files were expected")
     return ray.data.read_datasource(Files(given)), unpickle, given.total
 
@@ -52,7 +52,7 @@ class RowReader:
 
     def __call__(self, table: pa.Table) -> Iterator[Input]:
         """One a row."""
-        rows = Source((), self.columns, None)
+        rows = FileSource((), self.columns, None)
         for values in table.to_pylist():
             yield rows.document(Row(f"the row {reprlib.repr(values)}", values), 0)
 
@@ -66,7 +66,7 @@ def unpickle(table: pa.Table) -> Iterator[Input]:
 class Files(Datasource):
     """Documents of files as rows with one pickled document each, read on the caller's machine, which has them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: FileSource) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not source.files:
             raise ValueError("stdin is read by one process: save it to a file, or leave Ray out")

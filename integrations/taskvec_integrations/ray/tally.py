@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from taskvec_integrations.ingestion.report import IngestReport, booked
+from taskvec_integrations.ingestion.report import IngestReport, timed
 from taskvec_integrations.ray.parts import Outcome
 
 REMEMBERED = 100_000_000
@@ -41,7 +41,7 @@ class Tally:
     def closing(self) -> Iterator[None]:
         """Take the time of a run and log how it ended, as `Store.ingest` does; warn of ids that came more than once."""
         try:
-            with booked(self.report, self._name, lambda error: f"{type(error).__name__}: {error}"):
+            with timed(self.report, self._name, lambda error: f"{type(error).__name__}: {error}"):
                 yield
         finally:
             self._warn_of_doubles()

@@ -1,6 +1,6 @@
 """An embedded store, which one process at a time can have open, used by many: one actor owns it, the others ask that one.
 
-Knows engines and that they live elsewhere. Encoding stays with those who ask; what they write comes in order of arrival.
+Knows backends and that they live elsewhere. Encoding stays with those who ask; what they write comes in order of arrival.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.store_url import StoreURL
 
 LIMITS = ("name", "max_batch_points", "max_batch_bytes", "max_lookup", "first_wait", "writes_payloads")
 OWN = ("point_id", "weigh")
-"""What is asked so often that it must be answered without the owner; these need nothing of an engine but its class."""
+"""What is asked so often that it must be answered without the owner; these need nothing of a backend but its class."""
 
 
 class Meaning(NamedTuple):
-    """What an engine says about an error of its client."""
+    """What a backend says about an error of its client."""
 
     reason: str
     retry_after: float | None
@@ -50,26 +50,26 @@ class Writer:
         try:
             with url.explaining():
                 self._store = url.open(collection)
-                self._store.engine.find()  # which loads it: a writer that comes back is asked to write at once
+                self._store.backend.find()  # which loads it: a writer that comes back is asked to write at once
         except Exception as error:  # raised here it would reach the caller as one long text
             self._error = error
 
-    def kind(self) -> tuple[type[Engine], dict[str, Any]]:
-        """The engine's class and limits; what went wrong when the store was opened."""
+    def kind(self) -> tuple[type[Backend], dict[str, Any]]:
+        """The backend's class and limits; what went wrong when the store was opened."""
         if self._error:
             raise self._error
-        engine = self._store.engine
-        return type(engine), {name: getattr(engine, name) for name in LIMITS}
+        backend = self._store.backend
+        return type(backend), {name: getattr(backend, name) for name in LIMITS}
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """What a method of the engine returns, or a WriterError."""
+        """What a method of the backend returns, or a WriterError."""
         if self._error:
             raise self._error
-        engine = self._store.engine
+        backend = self._store.backend
         try:
-            return getattr(engine, method)(*arguments)
+            return getattr(backend, method)(*arguments)
         except Exception as error:
-            meaning = Meaning(engine.reason(error), engine.retry_after(error), engine.refused(error))
+            meaning = Meaning(backend.reason(error), backend.retry_after(error), backend.refused(error))
             raise (WriterValueError if isinstance(error, ValueError) else WriterError)(meaning) from None
 
     def close(self) -> None:
@@ -85,8 +85,8 @@ def start_writer(url: StoreURL, collection: str) -> ActorHandle[Writer]:
     return cast("ActorHandle[Writer]", actor.remote(url, collection))
 
 
-class WriterEngine(Engine):
-    """The engine that a writer owns, as one that can be used anywhere."""
+class WriterBackend(Backend):
+    """The backend that a writer owns, as one that can be used anywhere."""
 
     def __init__(self, writer: ActorHandle[Writer]) -> None:
         self._writer = writer
@@ -137,11 +137,11 @@ class WriterEngine(Engine):
         self._ask("finish")
 
     def retry_after(self, error: Exception) -> float | None:
-        """What the writer's engine says."""
+        """What the writer's backend says."""
         return error.meaning.retry_after if isinstance(error, WriterError) else None
 
     def refused(self, error: Exception) -> bool:
-        """What the writer's engine says."""
+        """What the writer's backend says."""
         return isinstance(error, WriterError) and error.meaning.refused
 
     def _ask(self, method: str, *arguments: Any) -> Any:

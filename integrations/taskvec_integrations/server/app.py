@@ -14,16 +14,16 @@ from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.pipeline import in_thread
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 from taskvec_integrations.options import LazyEncoder
-from taskvec_integrations.server import answers
+from taskvec_integrations.server import responses as answers
 from taskvec_integrations.server.bodies import EmbedBody, EmbeddingsBody, InvocationBody, PineconeBody, TeiBody
-from taskvec_integrations.server.calls import BARE, Call, parse_task
 from taskvec_integrations.server.documentation import DESCRIPTION, EmbeddingList, Problem
 from taskvec_integrations.server.errors import HANDLERS
-from taskvec_integrations.server.gate import Gate
 from taskvec_integrations.server.metrics import Metrics
-from taskvec_integrations.server.names import PREFIXES, read_name
+from taskvec_integrations.server.middleware import Gate
+from taskvec_integrations.server.model_names import PREFIXES, read_name
 from taskvec_integrations.server.pages import page_routes
 from taskvec_integrations.server.queue import OverloadedError
+from taskvec_integrations.server.request import BARE, Call, parse_task
 from taskvec_integrations.server.service import Service
 from taskvec_integrations.server.settings import ServerSettings
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from taskvec import Task
 from taskvec.tasks import DOCUMENT_TASK
-from taskvec_integrations.server.calls import BARE, FORMATS, Call
-from taskvec_integrations.server.names import SUFFIXES
+from taskvec_integrations.server.model_names import SUFFIXES
+from taskvec_integrations.server.request import BARE, FORMATS, Call
 
 TOKEN_IDS = (
     "is token ids of another model's tokenizer, which say nothing here: have the client send text "

@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from taskvec_integrations.server.names import UnknownModelError
+from taskvec_integrations.server.model_names import UnknownModelError
 from taskvec_integrations.server.queue import OverloadedError
 
 KINDS = {

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from taskvec_integrations.server.calls import BARE
+from taskvec_integrations.server.request import BARE
 from taskvec_integrations.server.scheduler import Ran
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120)

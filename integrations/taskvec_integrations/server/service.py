@@ -10,8 +10,8 @@ from taskvec import Encoder, Task
 from taskvec.packing import Batch
 from taskvec.pipeline import Prepared
 from taskvec.pooling import Vectors
-from taskvec_integrations.server.calls import Call, TaskChooser
 from taskvec_integrations.server.metrics import Metrics
+from taskvec_integrations.server.request import Call, TaskChooser
 from taskvec_integrations.server.scheduler import Scheduler
 from taskvec_integrations.server.settings import ServerSettings
 

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskvec_integrations.options import JINA_MODELS
-from taskvec_integrations.server.calls import parse_task
+from taskvec_integrations.server.request import parse_task
 
 MIB = 2**20
 

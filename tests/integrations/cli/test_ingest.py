@@ -205,12 +205,12 @@ def test_wrong_usage_is_exit_2(taskvec: Taskvec) -> None:
 
 
 def test_a_run_that_an_error_ends_shows_what_was_done(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskvec_integrations.qdrant.engine import QdrantEngine
+    from taskvec_integrations.qdrant.backend import QdrantBackend
 
     def full(self: object, points: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(QdrantEngine, "write", full)
+    monkeypatch.setattr(QdrantBackend, "write", full)
     done = taskvec("ingest", "-", *ingest_arguments(TO), stdin=rows(**TEXTS))
     assert done.code == 1
     assert done.err.splitlines()[-1] == "taskvec: [Errno 28] No space left on device"
@@ -297,19 +297,21 @@ def test_ray_gets_everything(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_retries_are_shown_as_lines(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskvec_integrations.qdrant.engine import QdrantEngine
+    from taskvec_integrations.qdrant.backend import QdrantBackend
 
-    def down_once(self: QdrantEngine, points: Any) -> None:
+    def down_once(self: QdrantBackend, points: Any) -> None:
         if not failed:
             failed.append(True)
             raise TimeoutError("busy")
         write(self, points)
 
     failed: list[bool] = []
-    write = QdrantEngine.write
-    monkeypatch.setattr(QdrantEngine, "write", down_once)
-    monkeypatch.setattr(QdrantEngine, "first_wait", 0.01)
-    monkeypatch.setattr(QdrantEngine, "retry_after", staticmethod(lambda error: 0.0 if isinstance(error, TimeoutError) else None))
+    write = QdrantBackend.write
+    monkeypatch.setattr(QdrantBackend, "write", down_once)
+    monkeypatch.setattr(QdrantBackend, "first_wait", 0.01)
+    monkeypatch.setattr(
+        QdrantBackend, "retry_after", staticmethod(lambda error: 0.0 if isinstance(error, TimeoutError) else None)
+    )
     done = taskvec("ingest", "-", *ingest_arguments(TO, "--retry", 9), stdin=rows(**TEXTS))
     assert (done.code, "1 calls tried again" in done.out) == (0, True)
     assert "docs: TimeoutError: busy; trying again in" in done.err

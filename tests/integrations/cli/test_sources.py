@@ -15,7 +15,7 @@ import pytest
 
 from taskvec_integrations.files import formats, sources
 from taskvec_integrations.files.formats import plain
-from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.documents import Document, Unreadable, content_id
 
 ROWS = [
@@ -42,7 +42,7 @@ def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
 
 
 def read(*names: object, columns: Columns = Columns()) -> list[Any]:
-    return list(Source.open([str(name) for name in names], columns))
+    return list(FileSource.open([str(name) for name in names], columns))
 
 
 @pytest.mark.parametrize("name", ["d.jsonl", "d.ndjson", "d.csv", "d.tsv", "d.parquet", "D.PARQUET"])
@@ -50,7 +50,7 @@ def test_every_format_has_the_same_documents(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, name.lower(), ROWS)
     path = path.rename(tmp_path / name)
     assert read(path) == [Document(row["id"], row["text"], payload={"kind": row["kind"]}) for row in ROWS]
-    total = Source.open([str(path)], Columns()).total
+    total = FileSource.open([str(path)], Columns()).total
     assert total == (None if path.suffix in (".csv", ".tsv") else 2)
 
 
@@ -63,7 +63,7 @@ def test_a_folder_of_texts_in_order_without_what_is_hidden(tmp_path: Path) -> No
     for name in ("b.md", "sub/a.txt", ".git/x.txt", ".hidden.txt", "data.jsonl", "UPPER.TXT"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    source = Source.open([str(tmp_path)], Columns())
+    source = FileSource.open([str(tmp_path)], Columns())
     assert list(source) == [Document(f"{tmp_path.name}/{name}", name) for name in ("UPPER.TXT", "b.md", "sub/a.txt")]
     assert source.total == 3
 
@@ -133,14 +133,14 @@ def test_what_cannot_be_used_at_all_is_said_at_once(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=said):
-        Source.open([str(tmp_path / name)], columns)
+        FileSource.open([str(tmp_path / name)], columns)
 
 
 def test_paths_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file or folder nowhere.jsonl"):
-        Source.open(["nowhere.jsonl"], Columns())
+        FileSource.open(["nowhere.jsonl"], Columns())
     with pytest.raises(ValueError, match=r"has no .txt or .md files: name the files themselves, of .txt, .md, .jsonl"):
-        Source.open([str(tmp_path)], Columns())
+        FileSource.open([str(tmp_path)], Columns())
 
 
 def test_an_empty_shard_among_others_is_no_error(tmp_path: Path) -> None:
@@ -176,11 +176,11 @@ def test_ids_of_rows_without_one(tmp_path: Path) -> None:
 
 def test_doubled_ids_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, "d.jsonl", [{"id": number % 3, "text": f"text {number}"} for number in range(9)])
-    source = Source.open([str(path)], Columns())
+    source = FileSource.open([str(path)], Columns())
     assert len(list(source)) == 9
     assert (source.doubled, source.example) == (6, "0")
     monkeypatch.setattr(sources, "REMEMBERED", 2)
-    bounded = Source.open([str(path)], Columns())
+    bounded = FileSource.open([str(path)], Columns())
     assert len(list(bounded)) == 9
     assert len(bounded._seen) == 2
 
@@ -188,10 +188,10 @@ def test_doubled_ids_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_text_without_an_id_that_comes_again_is_counted_where_its_payload_is_another(tmp_path: Path) -> None:
     rows = [{"text": "a", "shop": 1}, {"text": "a", "shop": 1}, {"text": "b", "shop": 1}, {"text": "a", "shop": 2}]
     path = write(tmp_path, "d.jsonl", rows)
-    source = Source.open([str(path)], Columns())
+    source = FileSource.open([str(path)], Columns())
     assert len({document.id for document in source if isinstance(document, Document)}) == 2
     assert (source.doubled, source.example) == (1, f"{path}, line 4")
-    numbered = Source.open([str(path)], Columns(numbers=True))
+    numbered = FileSource.open([str(path)], Columns(numbers=True))
     assert len(list(numbered)) == 4
     assert numbered.doubled == 0
 
@@ -225,7 +225,7 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path: Path, monkeypatch: pytest
 
     taken: list[int] = []
     monkeypatch.setattr(formats, "stdin", endless)
-    documents = iter(Source.open(["-"], Columns()))
+    documents = iter(FileSource.open(["-"], Columns()))
     assert [next(documents).text for _ in range(5)] == ["0", "1", "2", "3", "4"]
     assert len(taken) <= 6
 
@@ -235,7 +235,7 @@ def test_a_large_parquet_is_read_in_pieces(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": [text] * 20_000}), tmp_path / "d.parquet", row_group_size=2000)
     before = pa.total_allocated_bytes()
     most = 0
-    for _ in Source.open([str(tmp_path / "d.parquet")], Columns()):
+    for _ in FileSource.open([str(tmp_path / "d.parquet")], Columns()):
         most = max(most, pa.total_allocated_bytes() - before)
     assert most < 10_000_000  # of 20 MB
 

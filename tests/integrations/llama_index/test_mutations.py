@@ -10,7 +10,8 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_support import check_cached, check_late, check_tasks
 from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.llama_index import TaskvecEmbedding, embedding, sources
+from taskvec_integrations.llama_index import TaskvecEmbedding, embedding
+from taskvec_integrations.llama_index import node_groups as sources
 from taskvec_integrations.llama_index.stitching import Chunk
 
 Patch = pytest.MonkeyPatch

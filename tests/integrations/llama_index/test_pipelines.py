@@ -1,4 +1,4 @@
-"""TaskvecEmbedding where people use it: pipelines with docstore, cache and workers, stores, query engines, other processes."""
+"""TaskvecEmbedding where people use it: pipelines with docstore, cache and workers, stores, query backends, other processes."""
 
 import asyncio
 import json
@@ -165,8 +165,8 @@ def test_stores_and_whatever_asks_them(store: Any, late: bool, make: Make, mini:
     retriever = index.as_retriever(similarity_top_k=3)
     for question in QUESTIONS:
         expected = sorted(zip(passages @ mini.encode_queries(question), texts_of(nodes), strict=True), reverse=True)[:3]
-        engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=3)
-        for hits in (retriever.retrieve(question), engine.query(question).source_nodes):
+        backend = index.as_query_engine(llm=MockLLM(), similarity_top_k=3)
+        for hits in (retriever.retrieve(question), backend.query(question).source_nodes):
             assert [hit.text for hit in hits] == [text for _, text in expected]
             np.testing.assert_allclose([hit.score for hit in hits], [score for score, _ in expected], atol=1e-5)
 
@@ -182,9 +182,9 @@ def test_async_stores_and_engines(late: TaskvecEmbedding, mini: Encoder) -> None
         nodes = Pieces()(articles())
         scores = np.array(late_vectors(mini, nodes)) @ mini.encode_queries(QUESTIONS[0])
         prompt = PromptTemplate("{context_str} {query_str}")
-        engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=9, text_qa_template=prompt)
+        backend = index.as_query_engine(llm=MockLLM(), similarity_top_k=9, text_qa_template=prompt)
         (response, hits) = await asyncio.gather(
-            engine.aquery(QUESTIONS[0]), index.as_retriever(similarity_top_k=9).aretrieve(QUESTIONS[0])
+            backend.aquery(QUESTIONS[0]), index.as_retriever(similarity_top_k=9).aretrieve(QUESTIONS[0])
         )
         for found in (response.source_nodes, hits):
             assert [hit.text for hit in found] == [texts_of(nodes)[i] for i in np.argsort(-scores)]

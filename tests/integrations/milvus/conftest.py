@@ -25,7 +25,7 @@ def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def uri(request: pytest.FixtureRequest) -> str:
-    """milvus-lite, or the engine that a test names (`on`): a collection takes the server two seconds."""
+    """milvus-lite, or the backend that a test names (`on`): a collection takes the server two seconds."""
     found: str = request.getfixturevalue(f"{getattr(request, 'param', 'lite')}_uri")
     return found
 

@@ -10,7 +10,8 @@ from pymilvus import MilvusClient
 from milvus_checks import Asked, check_vectors
 from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.milvus import TaskvecMilvusClient, texts
+from taskvec_integrations.milvus import TaskvecMilvusClient
+from taskvec_integrations.milvus import embed as texts
 
 Patch = pytest.MonkeyPatch
 

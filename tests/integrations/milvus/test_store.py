@@ -15,8 +15,8 @@ from pymilvus.exceptions import DataNotMatchException, ParamError
 
 from milvus_checks import on
 from taskvec import Encoder
-from taskvec_integrations.milvus import MilvusStore, TaskvecMilvusClient, TextCollection, engine
-from taskvec_integrations.milvus.engine import quote
+from taskvec_integrations.milvus import MilvusStore, TaskvecMilvusClient, TextCollection, backend
+from taskvec_integrations.milvus.backend import quote
 from taskvec_integrations.milvus.errors import reason, refused, retry_after
 from taskvec_integrations.store import Document
 
@@ -94,7 +94,7 @@ def test_an_edit_without_an_old_field_that_is_refused_leaves_the_row(plain: Milv
     assert (hit.text, hit.payload) == ("old", {"gone": 1})
 
 
-ENGINE_CALLS = set(re.findall(r"self\._client\.(\w+)\(", inspect.getsource(engine)))
+ENGINE_CALLS = set(re.findall(r"self\._client\.(\w+)\(", inspect.getsource(backend)))
 
 
 @on("lite")
@@ -163,7 +163,7 @@ def test_a_busy_server_loses_nothing(uri: str, mini: Encoder, name: str, monkeyp
         RpcError(grpc.StatusCode.DEADLINE_EXCEEDED),
     ]
     store = MilvusStore(client, name, encoder=mini, dimensions=8)
-    monkeypatch.setattr(store.engine, "first_wait", 0.001)
+    monkeypatch.setattr(store.backend, "first_wait", 0.001)
     assert store.ingest([("a", "A text."), ("b", "Another.")]).chunks.written == 2
     assert not client.troubles
     client.troubles = [MilvusException(1401, "privilege not permitted")]

@@ -16,7 +16,7 @@ import pinecone
 
 from taskvec import Encoder
 from taskvec_integrations.pinecone import PineconeStore
-from taskvec_integrations.pinecone.engine import PineconeEngine
+from taskvec_integrations.pinecone.backend import PineconeBackend
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from pinecone_emulator import KEY
@@ -37,7 +37,7 @@ def vector_of(text: str) -> np.ndarray[Any, Any]:
 
 def main(model: str, url: str, count: int) -> None:
     """Ingest `count` texts."""
-    PineconeEngine.first_wait = 0.05
+    PineconeBackend.first_wait = 0.05
 
     def encode_iter(texts: Iterable[str], **options: Any) -> Iterator[np.ndarray[Any, Any]]:
         return map(vector_of, texts)

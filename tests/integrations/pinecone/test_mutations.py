@@ -10,7 +10,8 @@ from pinecone_emulator import pinecone
 from pinecone_support import QUESTION, TEXTS, VECTORS, VERSION, faces, records, values
 from task_mutations import tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.pinecone import documents, index, inference, limits, sdk, searches, texts
+from taskvec_integrations.pinecone import documents, index, inference, limits, sdk, searches
+from taskvec_integrations.pinecone import embed as texts
 from taskvec_integrations.pinecone.index import AsyncTaskvecIndex, TaskvecIndex
 from taskvec_integrations.pinecone.inference import TaskvecInference
 

@@ -15,7 +15,7 @@ from pinecone_support import VERSION, Client, async_index, sync_index
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.pinecone import PineconeStore, TaskvecIndex
-from taskvec_integrations.pinecone.engine import LOOK_UPS, RECORDS, PineconeEngine
+from taskvec_integrations.pinecone.backend import LOOK_UPS, RECORDS, PineconeBackend
 from taskvec_integrations.pinecone.errors import reason, refused, retry_after
 from taskvec_integrations.pinecone.records import weigh
 from taskvec_integrations.store import Document, Hit
@@ -31,8 +31,8 @@ TRIES = 4 if VERSION >= 9 else 1
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PineconeEngine, "first_wait", 0.01)
-    monkeypatch.setattr(PineconeEngine, "visible_seconds", 10.0)
+    monkeypatch.setattr(PineconeBackend, "first_wait", 0.01)
+    monkeypatch.setattr(PineconeBackend, "visible_seconds", 10.0)
     if VERSION >= 9:
         monkeypatch.setattr("pinecone._internal.http_client._retry_sleep", lambda seconds: None, raising=False)
 
@@ -87,14 +87,14 @@ def test_vectors_are_exact_both_ways(open_store: Open, narrow: PineconeServer, s
 
 def test_requests_are_as_large_as_they_may_be(open_store: Open, narrow: PineconeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 20_000
-    monkeypatch.setattr(PineconeEngine, "max_batch_bytes", limit)
+    monkeypatch.setattr(PineconeBackend, "max_batch_bytes", limit)
     weights: list[int] = []
 
-    def weighing(engine: PineconeEngine, point: Any) -> int:
+    def weighing(backend: PineconeBackend, point: Any) -> int:
         weights.append(weigh(point))
         return weights[-1]
 
-    monkeypatch.setattr(PineconeEngine, "weigh", weighing)
+    monkeypatch.setattr(PineconeBackend, "weigh", weighing)
     documents = [Document(f"n{n}", f'ü{n} "{n}" ' * (n % 40 + 1), payload={"k": "\\ü" * n, "z": [str(n)]}) for n in range(100)]
     assert open_store(chunk_tokens=None).ingest(documents).chunks.written == 100
     sizes = [request.size for request in narrow.sent("vectors/upsert") if request.body.get("namespace") == "docs"]
@@ -204,7 +204,7 @@ def test_what_a_killed_run_wrote_and_does_not_show_is_not_doubled(
     with pinecone(WIDTH, delay=0.4) as server:
         open_store(server).ingest([Document("x", chunks=["a", "b"])])
         with monkeypatch.context() as patch:
-            patch.setattr(PineconeEngine, "finish", lambda self: None)
+            patch.setattr(PineconeBackend, "finish", lambda self: None)
             open_store(server).ingest([*TEXTS, Document("x", chunks=["a", "c"])])
         report = open_store(server).ingest([*TEXTS, Document("x", chunks=["a", "c"])])
         assert report.chunks.encoded == 41
@@ -216,8 +216,8 @@ def test_a_run_killed_before_the_old_record_was_deleted_is_repaired(
 ) -> None:
     open_store().ingest([Document("x", chunks=["a", "b"])])
     with monkeypatch.context() as patch:
-        patch.setattr(PineconeEngine, "_delete", lambda self, records: None)
-        patch.setattr(PineconeEngine, "finish", lambda self: None)
+        patch.setattr(PineconeBackend, "_delete", lambda self, records: None)
+        patch.setattr(PineconeBackend, "finish", lambda self: None)
         open_store().ingest([Document("x", chunks=["a", "c"])])
     assert held(narrow) == [("x", 0, "a"), ("x", 1, "b"), ("x", 1, "c")]
     assert open_store().ingest([Document("x", chunks=["a", "c"])]).chunks.written == 1
@@ -255,7 +255,7 @@ def test_only_a_namespace_that_held_something_is_listed(open_store: Open, narrow
 
 
 def test_many_documents_are_forgotten_and_looked_up_again(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskvec_integrations.pinecone.held.REMEMBERED", 10)
+    monkeypatch.setattr("taskvec_integrations.pinecone.written_records.REMEMBERED", 10)
     monkeypatch.setattr("taskvec_integrations.ingestion.run.LOOK_AHEAD", 10)
     with pinecone(WIDTH) as server:
         report = open_store(server).ingest([*TEXTS, *((number, f"new {text}") for number, text in TEXTS)])
@@ -311,7 +311,7 @@ def test_a_wrong_key_ends_the_run(narrow: PineconeServer, short: Encoder) -> Non
 
 
 def test_a_record_that_never_shows_is_said(open_store: Open, monkeypatch: pytest.MonkeyPatch, short: Encoder) -> None:
-    monkeypatch.setattr(PineconeEngine, "visible_seconds", 0.1)
+    monkeypatch.setattr(PineconeBackend, "visible_seconds", 0.1)
     with pinecone(WIDTH, delay=60) as server, pytest.raises(TimeoutError, match=r"could not be read 0\.1 s after it was written"):
         open_store(server, retry_seconds=0).ingest(TEXTS)
 
@@ -322,7 +322,7 @@ def test_a_last_change_that_does_not_show_is_a_warning(
     with pinecone(WIDTH) as server:
         open_store(server).ingest([])
         server.data.delay = 60
-        monkeypatch.setattr(PineconeEngine, "visible_seconds", 0.1)
+        monkeypatch.setattr(PineconeBackend, "visible_seconds", 0.1)
         assert open_store(server).ingest(TEXTS).chunks.written == 40
         assert "does not show its last change 0.1 s after it was made" in caplog.text
 

@@ -11,8 +11,8 @@ from pinecone_emulator import pinecone
 from pinecone_support import sync_index
 from task_mutations import queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.pinecone import PineconeStore, engine, records
-from taskvec_integrations.pinecone.engine import PineconeEngine
+from taskvec_integrations.pinecone import PineconeStore, backend, records
+from taskvec_integrations.pinecone.backend import PineconeBackend
 from taskvec_integrations.store import Document
 
 Patch = pytest.MonkeyPatch
@@ -22,8 +22,8 @@ CHUNKS = {"a": ["one", "two", "three"], "a#0": ["four"], "b": [f"chunk {n}" for 
 
 def check(encoder: Encoder, patch: Patch) -> None:
     """Ingest in several batches, again at once, after edits, search; writes show late."""
-    patch.setattr(PineconeEngine, "max_batch_points", 50)
-    patch.setattr(PineconeEngine, "visible_seconds", 1.0)
+    patch.setattr(PineconeBackend, "max_batch_points", 50)
+    patch.setattr(PineconeBackend, "visible_seconds", 1.0)
     with pinecone(32, delay=0.1) as server, closing(sync_index(server.url)) as index:
 
         def ingest(chunks: dict[str, list[str]]) -> tuple[int, int, int]:
@@ -51,31 +51,31 @@ def check(encoder: Encoder, patch: Patch) -> None:
         (hit,) = PineconeStore(index, encoder=encoder, namespace="docs").search("which?", 1, filter={"from": "a"})
         best = max((float(encoder.encode_documents(text) @ query), text) for text in edited["a"])
         assert (hit.score, hit.text) == (pytest.approx(best[0], abs=1e-5), best[1])
-        assert server.stored("docs").keys().isdisjoint(server.stored(engine.RECORDS))
+        assert server.stored("docs").keys().isdisjoint(server.stored(backend.RECORDS))
         with pytest.raises(ValueError, match="document_task"):
             PineconeStore(index, encoder=encoder, namespace="docs", document_task=None).ingest(["x"])
 
 
 def a_batch_lost(patch: Patch) -> None:
-    right, calls = PineconeEngine.write, [0]
+    right, calls = PineconeBackend.write, [0]
 
-    def write(self: PineconeEngine, points: Any) -> None:
+    def write(self: PineconeBackend, points: Any) -> None:
         calls[0] += 1
         if calls[0] != 2:
             right(self, points)
 
-    patch.setattr(PineconeEngine, "write", write)
+    patch.setattr(PineconeBackend, "write", write)
 
 
 def a_batch_deleted_in_part(patch: Patch) -> None:
-    right = PineconeEngine._delete
-    patch.setattr(PineconeEngine, "_delete", lambda self, ids: right(self, ids[:-1]))
+    right = PineconeBackend._delete
+    patch.setattr(PineconeBackend, "_delete", lambda self, ids: right(self, ids[:-1]))
 
 
 def changed(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Patch], None]:
     def mutate(patch: Patch) -> None:
         right = records.to_record
-        patch.setattr(engine, "to_record", lambda point: change(right(point)))
+        patch.setattr(backend, "to_record", lambda point: change(right(point)))
 
     mutate.__qualname__ = name
     return mutate
@@ -87,51 +87,51 @@ def renamed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def what_is_replaced_stays(patch: Patch) -> None:
-    right = PineconeEngine._delete
-    patch.setattr(PineconeEngine, "_delete", lambda self, ids: right(self, ids) if len(ids) > 1 else None)
+    right = PineconeBackend._delete
+    patch.setattr(PineconeBackend, "_delete", lambda self, ids: right(self, ids) if len(ids) > 1 else None)
 
 
 def no_waiting_at_the_end(patch: Patch) -> None:
-    patch.setattr(PineconeEngine, "finish", lambda self: None)
+    patch.setattr(PineconeBackend, "finish", lambda self: None)
 
 
 def no_waiting_for_the_record(patch: Patch) -> None:
-    patch.setattr(PineconeEngine, "_wait", lambda self, shows: True)
+    patch.setattr(PineconeBackend, "_wait", lambda self, shows: True)
 
 
 def first_page_only(patch: Patch) -> None:
-    def pages(self: PineconeEngine, prefix: str) -> Any:
+    def pages(self: PineconeBackend, prefix: str) -> Any:
         page = self._index.list_paginated(prefix=prefix, namespace=self._namespace)
         return (item.id for item in page.vectors)
 
-    patch.setattr(PineconeEngine, "_pages", pages)
+    patch.setattr(PineconeBackend, "_pages", pages)
 
 
 def prefix_alone_counts(patch: Patch) -> None:
-    patch.setattr(engine, "is_of", lambda document_id, record: True)
+    patch.setattr(backend, "is_of", lambda document_id, record: True)
 
 
 def hashes_ignored(patch: Patch) -> None:
-    patch.setattr(engine, "hashes", lambda found: dict.fromkeys(map(records.point_of, found), "x"))
+    patch.setattr(backend, "hashes", lambda found: dict.fromkeys(map(records.point_of, found), "x"))
 
 
 def always_new(patch: Patch) -> None:
-    patch.setattr(PineconeEngine, "_list", lambda self, document_id: frozenset())
+    patch.setattr(PineconeBackend, "_list", lambda self, document_id: frozenset())
 
 
 def another_namespace_is_searched(patch: Patch) -> None:
-    right = PineconeEngine.query
+    right = PineconeBackend.query
 
-    def query(self: PineconeEngine, vector: Any, limit: int, filter: Any) -> Any:
+    def query(self: PineconeBackend, vector: Any, limit: int, filter: Any) -> Any:
         patch.setattr(self, "_namespace", "other")
         return right(self, vector, limit, filter)
 
-    patch.setattr(PineconeEngine, "query", query)
+    patch.setattr(PineconeBackend, "query", query)
 
 
 def filter_forgotten(patch: Patch) -> None:
-    right = PineconeEngine.query
-    patch.setattr(PineconeEngine, "query", lambda self, vector, limit, filter: right(self, vector, limit, {"from": "b"}))
+    right = PineconeBackend.query
+    patch.setattr(PineconeBackend, "query", lambda self, vector, limit, filter: right(self, vector, limit, {"from": "b"}))
 
 
 MUTATIONS: tuple[Callable[[Patch], None], ...] = (

@@ -1,4 +1,4 @@
-"""Clients over every engine there is without a server binary, sync and async behind one face, so that a test is written once."""
+"""Clients over every backend there is without a server binary, sync and async behind one face, so that a test is written once."""
 
 import asyncio
 from collections.abc import Iterator

@@ -13,7 +13,8 @@ from event_loop import TICK, longest_gap
 from qdrant_server import Server
 from qdrant_support import COLLECTION, QUESTION, WIDTH, assert_equal, document, points
 from taskvec import Encoder
-from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, resolve
+from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient
+from taskvec_integrations.qdrant import embed as resolve
 
 PAUSE = 0.6  # seconds that encoding is made to take
 

@@ -11,7 +11,7 @@ from qdrant_support import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, assert_equa
 from taskvec import Encoder, Task
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.qdrant import TaskvecQdrantClient
-from taskvec_integrations.qdrant.resolve import Resolver
+from taskvec_integrations.qdrant.embed import Resolver
 
 Client = TaskvecQdrantClient
 

@@ -1,4 +1,4 @@
-"""Through every public method, sync and async, over every engine: what is stored and searched is what the encoder makes."""
+"""Through every public method, sync and async, over every backend: what is stored and searched is what the encoder makes."""
 
 from typing import Any
 

@@ -12,7 +12,9 @@ from qdrant_client import QdrantClient, models
 
 from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, stored
 from taskvec import Encoder
-from taskvec_integrations.qdrant import TaskvecQdrantClient, client, document_options, encoding, resolve, walk
+from taskvec_integrations.qdrant import TaskvecQdrantClient, client, document_options, encoding
+from taskvec_integrations.qdrant import embed as resolve
+from taskvec_integrations.qdrant import find_documents as walk
 
 Patch = pytest.MonkeyPatch
 
@@ -22,7 +24,7 @@ SIZES = {"full": WIDTH, "cut": 64, "late": 64}
 def check_wiring(encoder: Encoder) -> None:
     """Write, search and compare with the encoder: tasks, dimensions, late chunking, a payload, and the arguments unchanged."""
     qdrant = TaskvecQdrantClient(":memory:", encoder=encoder)
-    dot = {"distance": models.Distance.DOT}  # with cosine the engine would normalise what we forget to
+    dot = {"distance": models.Distance.DOT}  # with cosine the backend would normalise what we forget to
     create(qdrant, **{name: models.VectorParams(size=size, **dot) for name, size in SIZES.items()})
     options = {"full": {}, "cut": {"dimensions": 64}, "late": {"dimensions": 64, "document_id": "a"}}
     vectors = [{name: document(text, **options[name]) for name in SIZES} for text in TEXTS]

@@ -17,7 +17,7 @@ from contract.qdrant_http import StubQdrant, stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.qdrant import QdrantStore
-from taskvec_integrations.qdrant.engine import RECORD_POINT, QdrantEngine
+from taskvec_integrations.qdrant.backend import RECORD_POINT, QdrantBackend
 from taskvec_integrations.qdrant.errors import refused, retry_after
 from taskvec_integrations.store import Document
 
@@ -26,7 +26,7 @@ TEXTS = [(number, f"text {number}") for number in range(40)]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QdrantEngine, "first_wait", 0.01)
+    monkeypatch.setattr(QdrantBackend, "first_wait", 0.01)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_collection_is_made_as_described(server: StubQdrant, remote: QdrantC
     assert config.params.vectors == models.VectorParams(
         size=16, distance=models.Distance.COSINE, datatype=models.Datatype.FLOAT16
     )
-    found = QdrantEngine(remote, "docs", "", "float32").find()
+    found = QdrantBackend(remote, "docs", "", "float32").find()
     assert found
     assert found.record == Record(short.fingerprint, 16, "separation", late_chunking=False)
     assert server.indexed == ["document_id"]
@@ -146,7 +146,7 @@ def test_a_wrong_key_ends_the_run(server: StubQdrant, remote: QdrantClient, shor
 def test_requests_are_bounded_in_bytes(
     server: StubQdrant, remote: QdrantClient, short: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(QdrantEngine, "max_batch_bytes", 20_000)
+    monkeypatch.setattr(QdrantBackend, "max_batch_bytes", 20_000)
     documents = [(number, f"ü{number} " * 40) for number in range(60)]
     QdrantStore(remote, "docs", encoder=short).ingest(documents)
     sizes = [size for what, size in server.requests if what == "upsert"]

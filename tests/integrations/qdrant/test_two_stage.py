@@ -1,4 +1,4 @@
-"""The plan for two-stage search, held to the truth of Qdrant's engine: storage types, quantization, rescoring, BM25, tenants."""
+"""The plan for two-stage search, held to the truth of Qdrant's backend: storage types, quantization, rescoring, BM25, tenants."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -25,22 +25,22 @@ LIMIT = 5
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Server]:
+def backend() -> Iterator[Server]:
     with serving() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def remote(engine: Server, mini: Encoder) -> Iterator[Client]:
+def remote(backend: Server, mini: Encoder) -> Iterator[Client]:
     hands_bm25_over = tuple(map(int, version("qdrant-client").split("."))) >= (1, 17, 1)
-    client = TaskvecQdrantClient(url=engine.url, encoder=mini, cloud_inference=not hands_bm25_over)
+    client = TaskvecQdrantClient(url=backend.url, encoder=mini, cloud_inference=not hands_bm25_over)
     yield client
     client.close()
 
 
 @pytest.fixture(scope="module")
-def planned(remote: Client, engine: Server) -> Make:
-    """Makes a plan and its collection with CHUNKS in it, indexed and quantized by the engine; once for each settings."""
+def planned(remote: Client, backend: Server) -> Make:
+    """Makes a plan and its collection with CHUNKS in it, indexed and quantized by the backend; once for each settings."""
 
     @cache
     def make(**settings: Any) -> tuple[TwoStageSearch, str]:
@@ -52,7 +52,7 @@ def planned(remote: Client, engine: Server) -> Make:
         payloads = [{"document": f"{i // 4}", "whose": "ab"[i % 2]} for i in range(len(CHUNKS))]
         given = [models.PointStruct(id=i, vector=plan.vectors(text), payload=payloads[i]) for i, text in enumerate(CHUNKS)]
         remote.upload_points(name, given, wait=True)
-        assert engine.collections[name].shard.optimize()
+        assert backend.collections[name].shard.optimize()
         return plan, name
 
     return make
@@ -138,7 +138,7 @@ def test_rare_words_are_found_by_bm25(planned: Make, remote: Client) -> None:
     assert [hit.id for hit in remote.query_points(name, words.query, using=words.using).points] == [1000]
 
 
-def test_tenants_see_their_own_points_only(planned: Make, remote: Client, engine: Server) -> None:
+def test_tenants_see_their_own_points_only(planned: Make, remote: Client, backend: Server) -> None:
     plan, name = planned(tenant="whose", bm25="english")
     some = models.Filter(must=[models.FieldCondition(key="document", match=models.MatchValue(value="3"))])
     for number, whose in enumerate("ab"):
@@ -147,7 +147,7 @@ def test_tenants_see_their_own_points_only(planned: Make, remote: Client, engine
         assert {hit.id % 2 for hit in found} == {number}
         found = remote.query_points(name, **plan.query(ASKED[0], tenant=whose, query_filter=some)).points
         assert {hit.id for hit in found} == {12 + number, 14 + number}
-    assert engine.collections[name].shard.info().payload_schema["whose"].params.is_tenant
+    assert backend.collections[name].shard.info().payload_schema["whose"].params.is_tenant
     with pytest.raises(ValueError, match=r"whose points.* tenants in 'whose', so pass tenant="):
         plan.query(ASKED[0])
 

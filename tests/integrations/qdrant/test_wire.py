@@ -15,7 +15,8 @@ from qdrant_client.grpc import PointsServicer, add_PointsServicer_to_server
 from qdrant_server import Collection, Server
 from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
 from taskvec import Encoder
-from taskvec_integrations.qdrant import TaskvecQdrantClient, resolve
+from taskvec_integrations.qdrant import TaskvecQdrantClient
+from taskvec_integrations.qdrant import embed as resolve
 
 Client = TaskvecQdrantClient
 OTHER = models.Document(text="words", model="someone/else", options={"anything": 1})

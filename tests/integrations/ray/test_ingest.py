@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient
 
 from contract.qdrant_http import stub_qdrant
 from ray_support import alone, assert_same, in_folder, numbers, points
-from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening
 from taskvec_integrations.ray.sources import RowReader
@@ -114,7 +114,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], str]
     "a model": (lambda folder: {"model": ""}, TypeError, "model is ''"),
     "a task": (lambda folder: {"document_task": "passage"}, ValueError, "retrieval.passage"),
     "a dataset": (lambda folder: {"dataset": 3}, TypeError, "dataset is int: a Ray or Hugging Face Dataset, or paths"),
-    "stdin": (lambda folder: {"dataset": Source((), Columns(), None)}, ValueError, "stdin is read by one process"),
+    "stdin": (lambda folder: {"dataset": FileSource((), Columns(), None)}, ValueError, "stdin is read by one process"),
     "parts of nothing": (lambda folder: {"part_documents": 0}, ValueError, "part_documents is 0"),
     "an option": (lambda folder: {"pooling": "cls"}, TypeError, "pooling"),
     "more than there is": (lambda folder: {"concurrency": 3, "num_cpus": 1}, ValueError, "3 actors of 1 CPU and one to read"),

@@ -13,25 +13,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contract.fake import FakeCollection, FakeEngine, FakeStore, ForbiddenError, Trouble
+from contract.fake import FakeBackend, FakeCollection, FakeStore, ForbiddenError, Trouble
 from taskvec import Encoder
-from taskvec_integrations.files.sources import Columns, Source
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.documents import Document, Unreadable
 from taskvec_integrations.ingestion.report import Failure, IngestReport
 from taskvec_integrations.ray import writer
 from taskvec_integrations.ray.parts import Outcome, digests, portable
 from taskvec_integrations.ray.sources import Files, RowReader, unpickle
 from taskvec_integrations.ray.tally import Tally
-from taskvec_integrations.ray.writer import Writer, WriterEngine, WriterError
+from taskvec_integrations.ray.writer import Writer, WriterBackend, WriterError
 from taskvec_integrations.store import Store
 
 CHUNKS = {"a": ["one two", "three", "four"], "b": ["five", "bad", "six seven"], "c": ["nine ten"]}
 
 
-def through_a_writer(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> WriterEngine:
+def through_a_writer(monkeypatch: pytest.MonkeyPatch, backend: FakeBackend) -> WriterBackend:
     """The seam with the writer in this process; what would cross it is pickled, and Ray's wrapping is done."""
     owner = Writer.__new__(Writer)
-    owner._store, owner._error = FakeStore(engine), None
+    owner._store, owner._error = FakeStore(backend), None
 
     def call(method: str, *arguments: Any) -> Any:
         try:
@@ -42,11 +42,11 @@ def through_a_writer(monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> Wri
     monkeypatch.setattr(writer.ray, "get", lambda reference: reference())
     methods = {"call": call, "kind": owner.kind}
     remote = {name: types.SimpleNamespace(remote=partial(partial, method)) for name, method in methods.items()}
-    return WriterEngine(types.SimpleNamespace(**remote))  # type: ignore[arg-type]
+    return WriterBackend(types.SimpleNamespace(**remote))  # type: ignore[arg-type]
 
 
-def ingest(engine: Any, encoder: Encoder, chunks: dict[str, list[str]]) -> IngestReport:
-    store = Store(engine, encoder=encoder, dimensions=24)
+def ingest(backend: Any, encoder: Encoder, chunks: dict[str, list[str]]) -> IngestReport:
+    store = Store(backend, encoder=encoder, dimensions=24)
     store.prepare()
     report = store.ingest_part([Document(id, chunks=own) for id, own in chunks.items()])
     report.seconds = report.seconds_encoding = report.seconds_uploading = 0
@@ -56,14 +56,14 @@ def ingest(engine: Any, encoder: Encoder, chunks: dict[str, list[str]]) -> Inges
 def test_a_writer_is_as_good_as_its_engine(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> None:
     """Retries, refusals, edits and what is stored are the same through the seam."""
     seen = []
-    for wrap in (lambda engine: engine, lambda engine: through_a_writer(monkeypatch, engine)):
+    for wrap in (lambda backend: backend, lambda backend: through_a_writer(monkeypatch, backend)):
         server: dict[str, FakeCollection] = {}
-        engine = FakeEngine(server, trouble=Trouble(), max_batch_points=2)
+        backend = FakeBackend(server, trouble=Trouble(), max_batch_points=2)
         edited = CHUNKS | {"a": ["one two", "threefold"], "b": ["five", "fine", "six seven"]}
-        reports = [ingest(wrap(engine), encoder, chunks) for chunks in (CHUNKS, CHUNKS, edited, edited)]
+        reports = [ingest(wrap(backend), encoder, chunks) for chunks in (CHUNKS, CHUNKS, edited, edited)]
         held = {id: (fields, vector.tolist()) for id, (fields, vector) in server["docs"].points.items()}
-        assert engine.finished == 0
-        seen.append((reports, held, engine.calls))
+        assert backend.finished == 0
+        seen.append((reports, held, backend.calls))
     assert seen[0] == seen[1]
     assert [report.chunks.failed for report in seen[0][0]] == [1, 1, 0, 0]
     assert seen[0][0][0].retries > 0
@@ -76,10 +76,10 @@ def test_errors_of_a_writer_keep_their_meaning(monkeypatch: pytest.MonkeyPatch, 
             raise ForbiddenError("no key")
 
     with pytest.raises(WriterError, match="no key"):
-        ingest(through_a_writer(monkeypatch, FakeEngine({}, trouble=forbidden)), encoder, CHUNKS)
+        ingest(through_a_writer(monkeypatch, FakeBackend({}, trouble=forbidden)), encoder, CHUNKS)
     other = {"docs": FakeCollection(48)}
     with pytest.raises(ValueError, match="has dimensions 48; this store has dimensions 24"):
-        ingest(through_a_writer(monkeypatch, FakeEngine(other)), encoder, CHUNKS)
+        ingest(through_a_writer(monkeypatch, FakeBackend(other)), encoder, CHUNKS)
 
 
 def test_the_books_add_up(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +131,7 @@ def test_files_are_read_in_as_many_tasks_as_there_are_slots(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     for number in range(5):
         Path(f"{number}.txt").write_text(f"text {number}")
-    source = Source.open([f"{number}.txt" for number in range(5)], Columns())
+    source = FileSource.open([f"{number}.txt" for number in range(5)], Columns())
     files = Files(source)
     assert not files.supports_distributed_reads
     assert files.estimate_inmemory_data_size() == 5 * 6

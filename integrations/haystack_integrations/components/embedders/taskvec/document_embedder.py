@@ -8,7 +8,7 @@ import numpy as np
 from haystack import Document, component
 
 from haystack_integrations.components.embedders.taskvec.settings import PACK, Embedder, check_texts, log
-from haystack_integrations.components.embedders.taskvec.sources import Reading, group
+from haystack_integrations.components.embedders.taskvec.split_documents import Reading, group
 from haystack_integrations.components.embedders.taskvec.stitching import source_of
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.options import check_flag

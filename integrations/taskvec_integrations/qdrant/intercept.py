@@ -17,8 +17,8 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 
 from taskvec.pipeline import in_thread
 from taskvec_integrations.qdrant.document_options import Operation
+from taskvec_integrations.qdrant.embed import Resolver
 from taskvec_integrations.qdrant.overlap import consume_meanwhile
-from taskvec_integrations.qdrant.resolve import Resolver
 
 P = ParamSpec("P")
 R = TypeVar("R")

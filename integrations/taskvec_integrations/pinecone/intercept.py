@@ -9,7 +9,7 @@ from taskvec import Encoder
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.pinecone import sdk
-from taskvec_integrations.pinecone.texts import Texts
+from taskvec_integrations.pinecone.embed import Texts
 
 DEFAULT_NAMESPACE = "__default__"
 

@@ -1,4 +1,4 @@
-"""A namespace of a Pinecone index as an Engine: what it records, looks up, writes and finds. Knows the SDK, nothing of encoding.
+"""A namespace of a Pinecone index as a Backend: what it records, looks up, writes and finds. Knows the SDK, nothing of encoding.
 
 Pinecone shows writes late, but those of a namespace in the order they were made. What this process wrote is remembered until it
 shows; what a killed one wrote and does not show yet is written again under the same ids. A changed chunk has a record of another
@@ -15,10 +15,9 @@ from typing import Any
 from pinecone.exceptions import PineconeApiException
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_exponential
 
-from taskvec_integrations.ingestion.backend import Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.pinecone import errors, sdk
 from taskvec_integrations.pinecone.errors import IncompleteUpsertError, status
-from taskvec_integrations.pinecone.held import Held
 from taskvec_integrations.pinecone.limits import ENVELOPE, MAX_BYTES, MAX_VECTORS
 from taskvec_integrations.pinecone.records import (
     can_name,
@@ -31,6 +30,7 @@ from taskvec_integrations.pinecone.records import (
     to_record,
     weigh,
 )
+from taskvec_integrations.pinecone.written_records import Held
 
 METRICS = {"dotproduct": "dot", "euclidean": "euclid"}
 DEFAULT = "__default__"
@@ -42,7 +42,7 @@ LOOK_UPS = 8  # at once; Pinecone answers 200 listings a second
 log = logging.getLogger("taskvec")
 
 
-class PineconeEngine(Engine):
+class PineconeBackend(Backend):
     """The namespace `namespace` of an index."""
 
     max_batch_points = MAX_VECTORS

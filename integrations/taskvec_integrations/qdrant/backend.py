@@ -1,4 +1,4 @@
-"""A Qdrant collection as an Engine: what it records, looks up, writes and finds. Knows the client, nothing of encoding."""
+"""A Qdrant collection as a Backend: what it records, looks up, writes and finds. Knows the client, nothing of encoding."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.qdrant import errors
-from taskvec_integrations.qdrant.calls import Calls
+from taskvec_integrations.qdrant.thread_safe_client import Calls
 
 METRICS = {
     models.Distance.COSINE: "cosine",
@@ -25,7 +25,7 @@ SCROLL = 4096
 Datatype = Literal["float32", "float16"]
 
 
-class QdrantEngine(Engine):
+class QdrantBackend(Backend):
     """The collection `name` of a client; `vector_name` where its vectors are named ones, `datatype` for one that is made."""
 
     writes_payloads = True

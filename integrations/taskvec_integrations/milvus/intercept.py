@@ -11,8 +11,8 @@ from typing import Any
 from pymilvus import MilvusException
 
 from taskvec.pipeline import in_thread
+from taskvec_integrations.milvus.embed import Fields, has_text
 from taskvec_integrations.milvus.server import Server
-from taskvec_integrations.milvus.texts import Fields, has_text
 
 Fill = Callable[..., Any]
 """A method of Texts: (texts, the argument, the collection's fields, other arguments) -> the argument with vectors."""

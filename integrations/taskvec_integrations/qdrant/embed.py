@@ -9,8 +9,8 @@ from taskvec.checkpoint.hub import MINI
 from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
 from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, quote, text_of
 from taskvec_integrations.qdrant.encoding import Request, encode, interrupted
-from taskvec_integrations.qdrant.walk import Inference, rewrite
-from taskvec_integrations.qdrant.walk import Path as Place
+from taskvec_integrations.qdrant.find_documents import Inference, rewrite
+from taskvec_integrations.qdrant.find_documents import Path as Place
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""A Milvus collection as an Engine: what it records, looks up, writes and finds. Knows the client, nothing of encoding."""
+"""A Milvus collection as a Backend: what it records, looks up, writes and finds. Knows the client, nothing of encoding."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pymilvus import MilvusClient
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Engine, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.milvus import errors
 from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.milvus.server import Server
@@ -20,7 +20,7 @@ TIMEOUT = 60
 LONG_TIMEOUT = 600
 
 
-class MilvusEngine(Engine):
+class MilvusBackend(Backend):
     """The collection `name` of a client, laid out as `layout` says; `consistency_level` of one that is made here."""
 
     retry_after = staticmethod(errors.retry_after)

@@ -8,7 +8,7 @@ import orjson
 
 from taskvec import quantize
 from taskvec.pooling import Vectors
-from taskvec_integrations.server.calls import FORMATS, Call
+from taskvec_integrations.server.request import FORMATS, Call
 from taskvec_integrations.server.service import Embedded
 
 Answer = Callable[[Call, Embedded, str], Any]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskvec import Task
-from taskvec_integrations.server.names import read_name
+from taskvec_integrations.server.model_names import read_name
 
 BARE = "none"
 """How a request names the bare model, without adapter and instruction."""

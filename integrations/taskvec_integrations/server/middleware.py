@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 
 from taskvec_integrations.server import pages
 from taskvec_integrations.server.errors import failed, refuse
-from taskvec_integrations.server.holding import Body, ClientLeftError, Holdings, Message, Receive, RefusedError
+from taskvec_integrations.server.limits import Body, ClientLeftError, Holdings, Message, Receive, RefusedError
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.settings import ServerSettings
 
