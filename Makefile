@@ -16,7 +16,7 @@ test: lint
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core integrations benchmarks tests/checkpoints.py tests/smoke_wheel.py
+	$(BIN)/mypy core integrations benchmarks tests/support/checkpoints.py tests/smoke_wheel.py
 
 soak: .venv/installed
 	HF_HUB_OFFLINE=0 $(BIN)/python -m pytest -m "soak or hub"

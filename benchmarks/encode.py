@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from peers import bare_products, onnx_runtime, packed_transformers, padded_transformers, sentence_transformer
 
-from checkpoints import CORPUS, Shape, random_weights, write_native
+from support.checkpoints import CORPUS, Shape, random_weights, write_native
 from taskvec import Encoder
 from taskvec.devices import activation_dtype, bfloat16_is_fast
 from taskvec.int8 import int8_works

@@ -29,8 +29,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from checkpoints import Shape, random_weights, write_native
-from contract.qdrant_http import stub_qdrant
+from support.checkpoints import Shape, random_weights, write_native
+from support.qdrant.http import stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
 from taskvec_integrations.ingestion.chunking import split

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from checkpoints import Shape
+from support.checkpoints import Shape
 from taskvec import Encoder
 from taskvec.packing import TokenSequence, pack
 

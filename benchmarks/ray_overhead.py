@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from ingest import documents
 
-from checkpoints import Shape, random_weights, write_native
+from support.checkpoints import Shape, random_weights, write_native
 from taskvec import Encoder
 from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.report import IngestReport

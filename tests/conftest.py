@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import milvus_server
-from checkpoints import Shape, Weights, random_weights, write_native, write_original
+from support.checkpoints import Shape, Weights, random_weights, write_native, write_original
+from support.milvus import server as milvus_server
 from taskvec import Encoder
 
 # A context short enough that documents need windows.

@@ -8,7 +8,8 @@ import venv
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 EXPECTED = {
     "taskvec/encoder.py",
     "taskvec/kernels/attention.c",
@@ -30,7 +31,7 @@ import taskvec
 
 assert "site-packages" in taskvec.__file__, taskvec.__file__
 sys.path.append({tests!r})
-from checkpoints import random_weights, write_native, write_original
+from support.checkpoints import random_weights, write_native, write_original
 
 for write in (write_native, write_original):
     folder = write(Path({folder!r}) / write.__name__, random_weights())

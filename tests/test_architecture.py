@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 CORE = sorted((ROOT / "core").rglob("*.py"))
 ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "rich", "taskvec"}
 ADAPTERS = ROOT / "integrations" / "taskvec_integrations"

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.paths import ROOT
 from taskvec.pooling import cut_dimensions
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import quality  # noqa: E402
-import topics  # noqa: E402
+import quality
+import topics
 
 SQUAD = {
     "data": [

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import Shape, random_weights, write_native
+from support.checkpoints import Shape, random_weights, write_native
+from support.paths import ROOT
 from taskvec.checkpoint.hub import DEFAULT_MODEL
 
-ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 COMMIT = "0" * 40

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from client_support import CHUNKS, DIMENSIONS, MODEL, SENTENCES, TEXTS, Busy, check, client_environment, run_script
-from loopback import serving as serving_loopback
-from old_sdk import ROOT, environment, pins
-from serve_process import served
+from support.loopback import serving as serving_loopback
+from support.old_sdk import ROOT, environment, pins
+from support.server.clients import CHUNKS, DIMENSIONS, MODEL, SENTENCES, TEXTS, Busy, check, client_environment, run_script
+from support.server.process import served
 from taskvec import Encoder
 
 pytestmark = pytest.mark.soak

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from client_support import CHUNKS, MODEL, PASSAGE, QUERY, TEXTS, WANTED, Wanted, same
+from support.server.clients import CHUNKS, MODEL, PASSAGE, QUERY, TEXTS, WANTED, Wanted, same
 from taskvec import Encoder, Task, Usage
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.databases import DATABASES, Database, MilvusServer
-from milvus_polls import hurried
+from support.databases import DATABASES, Database, MilvusServer
+from support.milvus.polls import hurried
 
 # A collection and a flush take a real Milvus seconds; tests/integrations/milvus runs the main path on it every time.
 SLOW = ("milvus-server",)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.databases import Database
+from support.databases import Database
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Point
 from taskvec_integrations.store import Document, IngestReport

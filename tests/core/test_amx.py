@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from checkpoints import Shape, random_weights, write_native
-from kernel_support import survives, threads
+from support.checkpoints import Shape, random_weights, write_native
+from support.kernels import survives, threads
 from taskvec import Encoder, attention
 from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
 from taskvec.kernels import attention as kernel_attention
@@ -154,7 +154,7 @@ def test_small_numbers_are_numbers_again_afterwards() -> None:
 
 AT_THE_EDGE = """
 import torch
-from kernel_support import at_the_edge
+from support.kernels import at_the_edge
 from test_amx import inputs
 from taskvec.attention import amx_attention
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkpoints import Shape, random_weights, write_native, write_original
-from reference import TEXTS, assert_close
+from support.checkpoints import Shape, random_weights, write_native, write_original
+from support.paths import ROOT
+from support.reference import TEXTS, assert_close
 from taskvec import CheckpointError, Encoder, Task
 
 Edit = Callable[[dict[str, torch.Tensor]], Any]
@@ -326,7 +327,5 @@ def test_peak_memory_while_loading(tmp_path: Path, layout: Callable[..., Path], 
     # 7 width x width matrices' worth of pooler and biases aside: embeddings and 4 layers of 12 width**2.
     values = shape.vocab * shape.width + shape.layers * 12 * shape.width**2
     script = PEAK.format(core="core", folder=str(folder), dtype=dtype, task=Task.SEPARATION.value)
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert int(done.stdout) < 1.3 * values * getattr(torch, dtype).itemsize

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import torch
 
+from support.paths import ROOT
 from taskvec import attention, devices
 from taskvec.attention import aligned_attention, amx_attention, choose_attention, grouped_attention, varlen_attention
 
@@ -88,7 +88,7 @@ def test_a_cpu_without_fast_bfloat16_gets_float32() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE],
         env={**os.environ, "PYTHONPATH": "core", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import Shape, random_weights, write_native
-from reference import TEXTS, assert_close, words
+from support.checkpoints import Shape, random_weights, write_native
+from support.paths import ROOT
+from support.reference import TEXTS, assert_close, words
 from taskvec import Encoder, Task, Usage, runner, shared_encoder
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 
@@ -442,7 +443,7 @@ def test_keyboard_interrupt_leaves_nothing_hanging(short_folder: Path) -> None:
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED.format(folder=str(short_folder))],
-        env={**os.environ, "PYTHONPATH": "core"}, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": "core"}, cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "interrupted 32\n", done.stderr
     assert done.returncode == 0
@@ -478,7 +479,7 @@ def test_a_fork_is_told_instead_of_hanging(short_folder: Path, tmp_path: Path) -
     script = tmp_path / "forked.py"
     script.write_text(FORKED_SCRIPT.format(folder=str(short_folder)))
     done = subprocess.run(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": "core"}, cwd=Path(__file__).parents[2],
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": "core"}, cwd=ROOT,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     used, loaded, spawned = done.stdout.splitlines()
@@ -665,7 +666,7 @@ def test_pickles_carry_settings_and_no_secret(native: Path) -> None:
     assert len(data) < 2000
     done = subprocess.run(
         [sys.executable, "-c", UNPICKLE], input=data, env={**os.environ, "PYTHONPATH": "core"},
-        cwd=Path(__file__).parents[2], capture_output=True, timeout=60,
+        cwd=ROOT, capture_output=True, timeout=60,
     )  # fmt: skip
     assert_close(np.array(done.stdout.split(), dtype=np.float32), encoder.encode("bread", dimensions=3))
     one, two = pickle.loads(data), pickle.loads(data)

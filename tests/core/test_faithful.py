@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import Shape, random_weights, write_native, write_original
-from reference import TEXTS, Reference, assert_close, assert_faithful, cosines
+from support.checkpoints import Shape, random_weights, write_native, write_original
+from support.reference import TEXTS, Reference, assert_close, assert_faithful, cosines
 from taskvec import Encoder, Task
 
 SHAPES = [

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import Shape, random_weights, write_native, write_original
 from core.test_checkpoint import PEAK
-from reference import Reference, assert_close, cosines, words
+from support.checkpoints import Shape, random_weights, write_native, write_original
+from support.paths import ROOT
+from support.reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task
 from taskvec.checkpoint.config import ModelConfig
 from taskvec.checkpoint.layout import modules
@@ -40,7 +41,7 @@ def reference(full: dict[str, Path]) -> Reference:
 def test_peak_memory(full: dict[str, Path], layout: str, dtype: str) -> None:
     values = sum(rows * columns for rows, columns in modules(ModelConfig.read(full[layout])).values())
     script = PEAK.format(core="core", folder=str(full[layout]), dtype=dtype, task=Task.RETRIEVAL_QUERY.value)
-    root = Path(__file__).parents[2]
+    root = ROOT
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
     ratio = int(done.stdout) / values / (2 if dtype == "bfloat16" else 4)
     print(f"{layout}, {dtype}: peak {ratio:.2f} times the weights")

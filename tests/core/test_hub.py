@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hub_server import COMMIT, MODEL, HubServer, serving
-from reference import assert_close
+from support.hub.server import COMMIT, MODEL, HubServer, serving
+from support.paths import ROOT
+from support.reference import assert_close
 from taskvec import Encoder
 from taskvec.checkpoint import hub
 
@@ -45,7 +46,7 @@ def run(server: HubServer, tmp_path: Path) -> Iterator[Run]:
         return subprocess.run(
             [sys.executable, "-c", SCRIPT.format(model=model, options=options)],
             env={**os.environ, **settings, **(env or {})},
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=120,

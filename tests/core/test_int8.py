@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from checkpoints import Shape, random_weights, write_native
-from kernel_support import survives, threads
+from support.checkpoints import Shape, random_weights, write_native
+from support.kernels import survives, threads
 from taskvec import Encoder, linear
 from taskvec.int8 import Int8Linear, quantize_weight
 from taskvec.kernels import build, library
@@ -169,7 +169,7 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
 
 AT_THE_EDGE = """
 import torch
-from kernel_support import at_the_edge
+from support.kernels import at_the_edge
 from test_int8 import Case
 
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):

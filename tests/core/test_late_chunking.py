@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from checkpoints import Shape, random_weights, write_native
-from reference import Reference, assert_close, cosines, words
+from support.checkpoints import Shape, random_weights, write_native
+from support.reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task, Usage
 from taskvec.late_chunking import OVERLAP, best_window, cut, document_sequences, plan_windows, token_range
 from taskvec.tokenizer import Document

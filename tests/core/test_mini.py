@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import taskvec
-from reference import Reference, assert_faithful
+from support.paths import ROOT
+from support.reference import Reference, assert_faithful
 from taskvec import Encoder, Task
 
 MINI = Path(taskvec.__file__).parent / "mini"
-ROOT = Path(__file__).parents[2]
 
 # Question, answer; none of it is in the training text.
 PAIRS = [

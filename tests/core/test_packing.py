@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reference import Reference, assert_close, words
+from support.reference import Reference, assert_close, words
 from taskvec import Encoder, Task
 from taskvec.packing import SQUARES_PER_TOKEN, TokenSequence, pack
 

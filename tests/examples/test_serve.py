@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve_process import ROOT, SERVE, served
-from serving import serving
+from support.server.app import serving
+from support.server.process import ROOT, SERVE, served
 from taskvec import Encoder
 
 FOLDER = ROOT / "examples" / "serve"

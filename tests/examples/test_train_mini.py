@@ -15,9 +15,8 @@ from losses import follow, unit
 from model import Item, Student, Teacher, from_teacher, new_lora, norms, save
 from train import Run, distil_step, sample
 
+from support.paths import ROOT
 from taskvec import Encoder, Task
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

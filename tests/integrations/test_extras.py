@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
+
 ADAPTERS = {
     "haystack_integrations.components.embedders.taskvec": ("haystack", "haystack"),
     "taskvec_integrations.llama_index": ("llama_index.core", "llama-index"),

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.fake import BusyError, FakeBackend, FakeCollection, FakeStore, ForbiddenError
+from support.fake_backend import BusyError, FakeBackend, FakeCollection, FakeStore, ForbiddenError
 from taskvec import Encoder
 from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
 from taskvec_integrations.store import Document

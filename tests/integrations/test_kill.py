@@ -15,13 +15,13 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
-from contract.qdrant_http import stub_qdrant
+from support.paths import ROOT, TESTS
+from support.qdrant.http import stub_qdrant
 from taskvec_integrations.ingestion.backend import Backend, uuid_of
 from taskvec_integrations.ingestion.upload import QUEUE
 
-ROOT = Path(__file__).parents[2]
 KINDS = ("path", "http", "milvus-lite", "milvus-server")
-CHILD = Path(__file__).with_name("ingest_child.py")
+CHILD = TESTS / "support" / "ingest_child.py"
 # What may be under way: the encoder's block and the one before it (32 characters for each of 256 tokens of a batch; a chunk has
 # more than 30), the batch being filled, those that wait and the one being written.
 CAPACITY = 2 * (32 * 256 // 30) + (QUEUE + 2) * Backend.max_batch_points

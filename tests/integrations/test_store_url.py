@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from milvus_lite.server_manager import server_manager_instance
 
-from contract.qdrant_http import stub_qdrant
-from loopback import JsonHandler, LoopbackServer, serving
-from pinecone_emulator import KEY, pinecone
+from support.loopback import JsonHandler, LoopbackServer, serving
+from support.pinecone.emulator import KEY, pinecone
+from support.qdrant.http import stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.store_url import StoreURL
 

@@ -24,8 +24,8 @@ class Asked:
 def main(package: str, vectors: Callable[[Asked], dict[str, Any]], ask: Callable[[Asked], Any]) -> None:
     """Run `vectors`, and `ask` with everything that is wrong, and say what came.
 
-    vectors: what was asked for, in the words of client_support.WANTED and behind a slash how, with what came. ask: one request
-    for the vector of a query with all that is asked for, as a user writes it who expects it to work.
+    vectors: what was asked for, in the words of WANTED in support/server/clients.py, and behind a slash how, with what came. ask:
+    one request for the vector of a query with all that is asked for, as a user writes it who expects it to work.
     """
     asked = Asked(**json.load(sys.stdin))
     answer = {"version": version(package), "got": vectors(asked), "told": {name: _told(ask, asked, name) for name in asked.wrong}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_support import Done
+from support.command_line import Done
 from taskvec_integrations import cli
 
 Taskvec = Callable[..., Done]

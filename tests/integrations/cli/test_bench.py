@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli_support import Done
+from support.command_line import Done
 from taskvec import Encoder, Task
 from taskvec_integrations.cli import bench
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import Shape, random_weights, write_native
-from cli_support import ENVIRONMENT, Done
+from support.checkpoints import Shape, random_weights, write_native
+from support.command_line import ENVIRONMENT, Done
+from support.paths import ROOT
 from taskvec import Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec.checkpoint.hub import DEFAULT_MODEL
@@ -161,7 +162,7 @@ def test_missing_extras_have_their_command(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_extras_are_those_of_the_distribution() -> None:
     import tomllib
 
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for name, modules in machine.EXTRAS.items():
         wanted = " ".join(project["optional-dependencies"][name]).replace("taskvec[store]", "semchunk tenacity")
         for module in modules:

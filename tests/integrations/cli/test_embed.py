@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from cli_support import Done
+from support.command_line import Done
 from taskvec import Encoder, Task, quantize
 from taskvec.precision import PRECISIONS
 from taskvec_integrations.cli import arguments

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from cli_support import ENVIRONMENT, PROGRAM, ROOT
+from support.command_line import ENVIRONMENT, PROGRAM, ROOT
 
 PAGE = (ROOT / "examples" / "ingest_cli.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

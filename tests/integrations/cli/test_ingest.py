@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from cli_support import Done, ingest_arguments
-from pinecone_emulator import KEY, pinecone
+from support.command_line import Done, ingest_arguments
+from support.pinecone.emulator import KEY, pinecone
 from taskvec import Encoder
 from taskvec_integrations.cli import console
 from taskvec_integrations.cli.dry_run import duration

@@ -14,7 +14,15 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from qdrant_client import QdrantClient
 
-from cli_support import COMMAND, ENVIRONMENT, PROGRAM, ingest_arguments, interruptible, process, wait_until_some_are_written
+from support.command_line import (
+    COMMAND,
+    ENVIRONMENT,
+    PROGRAM,
+    ingest_arguments,
+    interruptible,
+    process,
+    wait_until_some_are_written,
+)
 from taskvec_integrations.ingestion.backend import uuid_of
 
 TEXTS = {

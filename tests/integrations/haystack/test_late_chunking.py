@@ -11,7 +11,7 @@ from haystack.components import preprocessors
 from haystack.components.preprocessors import DocumentCleaner, DocumentPreprocessor, DocumentSplitter, MarkdownHeaderSplitter
 from haystack.components.preprocessors import HierarchicalDocumentSplitter as Hierarchical
 
-from haystack_texts import BREAD, CITY, SPLITTINGS, Splitting
+from support.haystack_texts import BREAD, CITY, SPLITTINGS, Splitting
 from taskvec import Encoder, Usage
 
 SENTENCES = DocumentSplitter(split_by="period", split_length=1)

@@ -11,7 +11,7 @@ from haystack_integrations.components.retrievers.pinecone import PineconeEmbeddi
 from haystack_integrations.document_stores.pinecone import PineconeDocumentStore
 
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
-from pinecone_emulator import INDEX, KEY, pinecone
+from support.pinecone.emulator import INDEX, KEY, pinecone
 from taskvec import Encoder
 
 TEXTS = ["Yeast turns sugar into gas.", "The moon pulls at the sea."]

@@ -23,7 +23,8 @@ from milvus_haystack import MilvusDocumentStore, MilvusEmbeddingRetriever
 from pymilvus import MilvusClient, connections
 
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
-from haystack_texts import BREAD, CITY
+from support.haystack_texts import BREAD, CITY
+from support.paths import ROOT
 from taskvec import Encoder
 
 # milvus-haystack uses what pymilvus will drop and changes Documents in place, qdrant-haystack makes indexes that Qdrant in memory
@@ -34,7 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
 ]
 
-ROOT = Path(__file__).parents[3]
 QUESTIONS = ["What is baked in a hot oven?", "How many people live in Berlin?", "What can one see in the museums?"]
 OPTIONS: dict[str, Any] = {"dimensions": 128, "dtype": "float32", "device": "cpu"}
 

@@ -1,7 +1,6 @@
 """On documents whose chunks say "it" and "she", late chunking in a normal pipeline finds more of the right chunks."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 from haystack import Document, Pipeline
@@ -11,14 +10,14 @@ from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
+from support.paths import ANAPHORA
 
-PATH = Path(__file__).parents[3] / "benchmarks" / "data" / "anaphora.json"
 KEPT = 36  # of 72, six of each kind: enough to tell, and quick
 
 
 def reciprocal_ranks(late: bool) -> np.ndarray:
     """For every question, one by the rank of the chunk that answers it; 0 beyond the tenth."""
-    documents = json.loads(PATH.read_text())["documents"][:KEPT]
+    documents = json.loads(ANAPHORA.read_text())["documents"][:KEPT]
     store = InMemoryDocumentStore(embedding_similarity_function="dot_product")
     index = Pipeline()
     index.add_component("splitter", DocumentSplitter(split_by="passage", split_length=1))

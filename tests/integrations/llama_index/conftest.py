@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llama_support import mini_embedding
+from support.llama_index_texts import mini_embedding
 from taskvec_integrations.llama_index import TaskvecEmbedding
 
 Make = Callable[..., TaskvecEmbedding]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from llama_index.core import Document
 
-from event_loop import longest_gap
-from llama_support import Pieces, articles
+from support.event_loop import longest_gap
+from support.llama_index_texts import Pieces, articles
 from taskvec import Encoder
 from taskvec.runner import Runner
 from taskvec_integrations import options

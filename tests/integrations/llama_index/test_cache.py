@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from checkpoints import random_weights, write_native
-from llama_support import TEXTS, articles, assert_equal, both_ways, check_cached
+from support.checkpoints import random_weights, write_native
+from support.llama_index_texts import TEXTS, articles, assert_equal, both_ways, check_cached
 from taskvec import Encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
 

@@ -17,7 +17,7 @@ import torch
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 
-from llama_support import QUESTIONS, TEXTS, Callbacks, articles, assert_equal, check_tasks, instrumented
+from support.llama_index_texts import QUESTIONS, TEXTS, Callbacks, articles, assert_equal, check_tasks, instrumented
 from taskvec import Encoder, Task, shared_encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
 

@@ -5,7 +5,6 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from llama_index.core.node_parser import (
 from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode, TransformComponent
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from llama_support import (
+from support.llama_index_texts import (
     ARTICLES,
     QUESTIONS,
     Callbacks,
@@ -40,10 +39,9 @@ from llama_support import (
     stored,
     texts_of,
 )
+from support.paths import ANAPHORA
 from taskvec import Encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
-
-ANAPHORA = Path(__file__).parents[3] / "benchmarks" / "data" / "anaphora.json"
 
 Make = Callable[..., TaskvecEmbedding]
 

@@ -22,8 +22,8 @@ from llama_index.vector_stores.milvus import MilvusVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from llama_support import ARTICLES, QUESTIONS, Callbacks, Pieces, articles, assert_equal, late_vectors, texts_of
-from milvus_polls import hurried
+from support.llama_index_texts import ARTICLES, QUESTIONS, Callbacks, Pieces, articles, assert_equal, late_vectors, texts_of
+from support.milvus.polls import hurried
 from taskvec import Encoder, Task
 from taskvec_integrations.llama_index import TaskvecEmbedding
 

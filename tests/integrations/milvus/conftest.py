@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from pymilvus import MilvusClient
 
-from milvus_checks import Asked
-from milvus_polls import hurried
+from support.milvus.checks import Asked
+from support.milvus.polls import hurried
 from taskvec import Encoder
 from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient
 

@@ -19,7 +19,7 @@ from pymilvus import (
 )
 from pymilvus.grpc_gen import milvus_pb2
 
-from milvus_checks import DIMENSIONS, QUESTIONS, TEXTS, Asked, check_vectors, on, stored
+from support.milvus.checks import DIMENSIONS, QUESTIONS, TEXTS, Asked, check_vectors, on, stored
 from taskvec import Encoder, Task
 from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient, TextCollection
 

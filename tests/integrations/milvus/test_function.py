@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from milvus_checks import QUESTIONS, TEXTS, on
+from support.milvus.checks import QUESTIONS, TEXTS, on
 from taskvec import Encoder, Task
 from taskvec_integrations.milvus import TaskvecEmbeddingFunction, TextCollection
 

@@ -13,7 +13,7 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient, MilvusException
 from pymilvus.exceptions import DataNotMatchException, ParamError
 
-from milvus_checks import on
+from support.milvus.checks import on
 from taskvec import Encoder
 from taskvec_integrations.milvus import MilvusStore, TaskvecMilvusClient, TextCollection, backend
 from taskvec_integrations.milvus.backend import quote

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pymilvus import AnnSearchRequest, DataType, RRFRanker
 
-from milvus_checks import Asked
-from milvus_stub import Stub, serving
+from support.milvus.checks import Asked
+from support.milvus.stub import Stub, serving
 from taskvec import Encoder
 from taskvec_integrations.milvus import (
     AsyncTaskvecMilvusClient,

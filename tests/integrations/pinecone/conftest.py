@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pinecone_emulator import PineconeServer, pinecone
-from pinecone_support import VECTORS, VERSION, Face, faces
+from support.pinecone.emulator import PineconeServer, pinecone
+from support.pinecone.indexes import VECTORS, VERSION, Face, faces
 from taskvec import Encoder
 
 KINDS = ["sync", "async"]

@@ -19,7 +19,7 @@ from taskvec_integrations.pinecone import PineconeStore
 from taskvec_integrations.pinecone.backend import PineconeBackend
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from pinecone_emulator import KEY
+from support.pinecone.emulator import KEY
 
 WIDTH = 1024
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pinecone_emulator import PineconeServer
-from pinecone_support import IDS, QUESTION, TEXTS, Face, faces, records
+from support.pinecone.emulator import PineconeServer
+from support.pinecone.indexes import IDS, QUESTION, TEXTS, Face, faces, records
 from taskvec import Encoder
 
 

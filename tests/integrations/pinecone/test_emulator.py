@@ -7,8 +7,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from pinecone_emulator import API_VERSIONS, KEY, PineconeServer, pinecone
-from pinecone_filters import RejectedError, matches
+from support.pinecone.emulator import API_VERSIONS, KEY, PineconeServer, pinecone
+from support.pinecone.filters import RejectedError, matches
 
 GOOD = {"id": "a", "values": [1.0, 0.0, 0.5]}
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pinecone_emulator import KEY, PineconeServer
-from pinecone_support import QUESTION, TEXTS, VERSION, Client, records, values
+from support.pinecone.emulator import KEY, PineconeServer
+from support.pinecone.indexes import QUESTION, TEXTS, VERSION, Client, records, values
 from taskvec import Encoder
 from taskvec_integrations.pinecone import TaskvecIndex
 
 if VERSION < 10:
     pytest.skip("before SDK 10 gRPC wants TLS", allow_module_level=True)
 
-from pinecone_grpc import also_grpc
+from support.pinecone.grpc_emulator import also_grpc
 
 
 @pytest.fixture

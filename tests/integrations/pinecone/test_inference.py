@@ -8,7 +8,7 @@ import numpy as np
 import pinecone as sdk
 import pytest
 
-from pinecone_support import QUESTION, TEXTS, longest_pause
+from support.pinecone.indexes import QUESTION, TEXTS, longest_pause
 from taskvec import Encoder, Usage
 from taskvec_integrations.pinecone import AsyncTaskvecInference, TaskvecInference
 

@@ -2,17 +2,15 @@
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pinecone_emulator import PineconeServer, pinecone
-from pinecone_support import TEXTS, Face, async_index, faces, records, sync_index
+from support.pinecone.emulator import PineconeServer, pinecone
+from support.pinecone.indexes import TEXTS, Face, async_index, faces, records, sync_index
 from taskvec import Encoder
 from taskvec_integrations.pinecone import AsyncTaskvecIndex, TaskvecIndex
 
-ROOT = Path(__file__).parents[3]
 GOOD = {"_id": "good", "text": "a text"}
 
 WRONG: list[tuple[Any, type[Exception], str]] = [

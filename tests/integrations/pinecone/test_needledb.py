@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from needledb_server import create_index, needledb
-from pinecone_support import IDS, QUESTION, TEXTS, WIDTH, records, sync_index
+from support.pinecone.indexes import IDS, QUESTION, TEXTS, WIDTH, records, sync_index
+from support.pinecone.needledb import create_index, needledb
 from taskvec import Encoder
 from taskvec_integrations.pinecone import TaskvecIndex, TaskvecInference
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pinecone_emulator import MAX_BODY, PineconeServer, pinecone
-from pinecone_support import IDS, QUESTION, TEXTS, VERSION, WIDTH, Face, faces, longest_pause, records, values
+from support.pinecone.emulator import MAX_BODY, PineconeServer, pinecone
+from support.pinecone.indexes import IDS, QUESTION, TEXTS, VERSION, WIDTH, Face, faces, longest_pause, records, values
 from taskvec import Encoder
 from taskvec_integrations.pinecone import AsyncTaskvecIndex
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pinecone_emulator
-from pinecone_emulator import KEY, PineconeServer, pinecone
-from pinecone_support import VERSION, Client, async_index, sync_index
+from support.pinecone import emulator as pinecone_emulator
+from support.pinecone.emulator import KEY, PineconeServer, pinecone
+from support.pinecone.indexes import VERSION, Client, async_index, sync_index
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.pinecone import PineconeStore, TaskvecIndex
@@ -358,7 +358,7 @@ def test_an_index_that_takes_texts_will_do_as_well(narrow: PineconeServer, conne
 
 @pytest.mark.skipif(VERSION < 10, reason="before SDK 10 gRPC wants TLS")
 def test_over_grpc(narrow: PineconeServer, short: Encoder) -> None:
-    from pinecone_grpc import also_grpc
+    from support.pinecone.grpc_emulator import also_grpc
 
     changed = [*TEXTS[:30], *((number, f"new {text}") for number, text in TEXTS[30:])]
     with also_grpc(narrow), closing(Client(api_key=KEY, grpc_scheme="http").index(host=narrow.url, grpc=True)) as index:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoints import Shape, random_weights, write_native
 from integrations.pinecone.soak_child import WIDTH, text_of, vector_of
-from pinecone_emulator import MAX_BODY, PineconeServer, pinecone
+from support.checkpoints import Shape, random_weights, write_native
+from support.paths import ROOT
+from support.pinecone.emulator import MAX_BODY, PineconeServer, pinecone
 
-ROOT = Path(__file__).parents[3]
 CHILD = Path(__file__).with_name("soak_child.py")
 COUNTS = [300, pytest.param(5000, marks=pytest.mark.soak)]
 

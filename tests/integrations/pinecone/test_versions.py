@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from old_sdk import oldest, run_with
+from support.old_sdk import oldest, run_with
 
 
 @pytest.mark.soak

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qdrant_server import Server, serving
-from qdrant_support import Face
+from support.qdrant.points import Face
+from support.qdrant.server import Server, serving
 from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, TaskvecQdrantClient
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from qdrant_client import models
 
-from event_loop import TICK, longest_gap
-from qdrant_server import Server
-from qdrant_support import COLLECTION, QUESTION, WIDTH, assert_equal, document, points
+from support.event_loop import TICK, longest_gap
+from support.qdrant.points import COLLECTION, QUESTION, WIDTH, assert_equal, document, points
+from support.qdrant.server import Server
 from taskvec import Encoder
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient
 from taskvec_integrations.qdrant import embed as resolve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from qdrant_support import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, Face, assert_equal, create, document, points, stored
+from support.qdrant.points import COLLECTION, JINA, QUESTION, TEXTS, WIDTH, Face, assert_equal, create, document, points, stored
 from taskvec import Encoder
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from old_sdk import run_with_oldest
+from support.old_sdk import run_with_oldest
 
 
 @pytest.mark.soak

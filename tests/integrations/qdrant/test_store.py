@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from contract.qdrant_http import StubQdrant, stub_qdrant
+from support.qdrant.http import StubQdrant, stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import Record
 from taskvec_integrations.qdrant import QdrantStore

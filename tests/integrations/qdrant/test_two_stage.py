@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from qdrant_server import Server, serving
-from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal
+from support.qdrant.points import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal
+from support.qdrant.server import Server, serving
 from taskvec import Encoder
 from taskvec_integrations.demo.text import QUESTIONS, read_sections
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient, TaskvecQdrantClient, TwoStageSearch

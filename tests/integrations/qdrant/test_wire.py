@@ -12,8 +12,8 @@ from qdrant_client import grpc as messages
 from qdrant_client import models
 from qdrant_client.grpc import PointsServicer, add_PointsServicer_to_server
 
-from qdrant_server import Collection, Server
-from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
+from support.qdrant.points import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
+from support.qdrant.server import Collection, Server
 from taskvec import Encoder
 from taskvec_integrations.qdrant import TaskvecQdrantClient
 from taskvec_integrations.qdrant import embed as resolve

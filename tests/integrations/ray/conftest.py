@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import ray.data
 
-from ray_support import for_workers
+from support.ray_runs import for_workers
 
 WARNINGS = (
     "ignore::DeprecationWarning:ray.*",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from cli_support import Done, ingest_arguments, interruptible, process, wait_until_some_are_written
-from ray_support import alone, assert_same, in_folder
+from support.command_line import Done, ingest_arguments, interruptible, process, wait_until_some_are_written
+from support.ray_runs import alone, assert_same, in_folder
 from taskvec import Encoder
 from taskvec_integrations.ingestion.backend import uuid_of
 from taskvec_integrations.ray import cluster

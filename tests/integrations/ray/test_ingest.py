@@ -15,8 +15,8 @@ import pytest
 import ray.data
 from qdrant_client import QdrantClient
 
-from contract.qdrant_http import stub_qdrant
-from ray_support import alone, assert_same, in_folder, numbers, points
+from support.qdrant.http import stub_qdrant
+from support.ray_runs import alone, assert_same, in_folder, numbers, points
 from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening

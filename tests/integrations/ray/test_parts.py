@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contract.fake import FakeBackend, FakeCollection, FakeStore, ForbiddenError, Trouble
+from support.fake_backend import FakeBackend, FakeCollection, FakeStore, ForbiddenError, Trouble
 from taskvec import Encoder
 from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.documents import Document, Unreadable

@@ -16,9 +16,9 @@ from milvus_lite.server_manager import server_manager_instance
 from pymilvus import MilvusClient
 from ray.cluster_utils import Cluster
 
-from contract.databases import Stored
-from pinecone_emulator import KEY, pinecone
-from ray_support import alone, assert_same, for_workers, in_folder, numbers
+from support.databases import Stored
+from support.pinecone.emulator import KEY, pinecone
+from support.ray_runs import alone, assert_same, for_workers, in_folder, numbers
 from taskvec import Encoder
 from taskvec_integrations.ray import ingest_dataset
 from taskvec_integrations.store_url import StoreURL

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from serving import serving
+from support.server.app import serving
 from taskvec import Encoder
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import Shape, random_weights, write_native
-from serving import serving
+from support.checkpoints import Shape, random_weights, write_native
+from support.server.app import serving
 from taskvec import Encoder
 
 TEXTS = [

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from serving import serving
+from support.server.app import serving
 from taskvec import Encoder, Task
 from taskvec.packing import Batch
 from taskvec_integrations.server.logs import FORMATTERS

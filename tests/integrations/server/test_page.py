@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 import pytest
 
-from browser import browsing, visiting
-from serving import serving
+from support.browser import browsing, visiting
+from support.server.app import serving
 from taskvec import Encoder
 
 if TYPE_CHECKING:

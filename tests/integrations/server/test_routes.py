@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from serving import serving
+from support.server.app import serving
 from taskvec import Encoder, Task, quantize
 
 TEXTS = ["Berlin is the capital of Germany.", "The city has 3.8 million inhabitants.", "Bread."]

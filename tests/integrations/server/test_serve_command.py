@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve_process import COMMAND, Served, environment, served
+from support.server.process import COMMAND, Served, environment, served
 
 
 def asking(server: Served, texts: list[str]) -> tuple[threading.Thread, list[httpx.Response]]:

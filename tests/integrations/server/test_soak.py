@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from serve_process import Served, served
+from support.server.process import Served, served
 from taskvec import Encoder, Task
 
 pytestmark = pytest.mark.soak

@@ -15,11 +15,11 @@ from pinecone import Pinecone as PineconeClient
 from pymilvus import MilvusClient
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from contract.fake import FakeBackend, FakeCollection, FakeStore
-from contract.qdrant_edge_client import EdgeClient
-from contract.qdrant_http import stub_qdrant
-from needledb_server import create_index, needledb
-from pinecone_emulator import KEY, PineconeServer, pinecone
+from support.fake_backend import FakeBackend, FakeCollection, FakeStore
+from support.pinecone.emulator import KEY, PineconeServer, pinecone
+from support.pinecone.needledb import create_index, needledb
+from support.qdrant.edge_client import EdgeClient
+from support.qdrant.http import stub_qdrant
 from taskvec_integrations.ingestion.backend import HASH_FIELD, uuid_of
 from taskvec_integrations.milvus import MilvusStore, TextCollection
 from taskvec_integrations.pinecone import PineconeStore

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pinecone_data import MAX_ITEMS, Data, Record, check_id, check_metadata
-from pinecone_filters import RejectedError, matches
+from support.pinecone.data import MAX_ITEMS, Data, Record, check_id, check_metadata
+from support.pinecone.filters import RejectedError, matches
 
 Body = dict[str, Any]
 Operation = Callable[[Data, str, Any], Any]

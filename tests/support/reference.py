@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from checkpoints import CORPUS
+from support.checkpoints import CORPUS
 from taskvec import Encoder, Task
 
 TEXTS = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from qdrant_client import QdrantClient, models
 
-from loopback import JsonHandler, LoopbackServer, serving
+from support.loopback import JsonHandler, LoopbackServer, serving
 
 Answer = tuple[int, dict[str, str]]
 

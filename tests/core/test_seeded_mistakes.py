@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference import Reference, assert_faithful
+from support.reference import Reference, assert_faithful
 from taskvec import Encoder, Task, adapters, attention, linear, model, packing, pipeline, pooling, runner, tokenizer
 from taskvec.checkpoint import lora
 

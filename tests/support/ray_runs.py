@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from contract.databases import Stored
+from support.databases import Stored
+from support.paths import ROOT
 from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.qdrant.backend import RECORD_POINT
 from taskvec_integrations.store_url import StoreURL
-
-ROOT = Path(__file__).parents[1]
 
 
 def for_workers(patch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pinecone_data import Data, Record, check_id
-from pinecone_filters import RejectedError, matches
-from pinecone_operations import PAGE, VECTORS, Body, Operation, _delete, _page, _sorted
+from support.pinecone.data import Data, Record, check_id
+from support.pinecone.filters import RejectedError, matches
+from support.pinecone.operations import PAGE, VECTORS, Body, Operation, _delete, _page, _sorted
 
 USAGE = {"read_units": 1}
 

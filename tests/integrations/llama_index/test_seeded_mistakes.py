@@ -7,8 +7,8 @@ import pytest
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from llama_support import check_cached, check_late, check_tasks
-from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
+from support.llama_index_texts import check_cached, check_late, check_tasks
+from support.mistakes import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding, embedding
 from taskvec_integrations.llama_index import node_groups as sources

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contract.fake import BusyError, FakeBackend, FakeCollection, FakeStore, Trouble
-from task_mutations import queries_as_passages, tasks_swapped
+from support.fake_backend import BusyError, FakeBackend, FakeCollection, FakeStore, Trouble
+from support.mistakes import queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations import store
 from taskvec_integrations.ingestion import collection, encoding, retries, upload

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pinecone as sdk
 
-from pinecone_emulator import KEY, PineconeServer
+from support.pinecone.emulator import KEY, PineconeServer
 from taskvec_integrations.pinecone import AsyncTaskvecIndex, TaskvecIndex
 
 VERSION = int(sdk.__version__.partition(".")[0])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from milvus_checks import Asked, check_vectors
-from task_mutations import passages_as_queries, queries_as_passages, tasks_swapped
+from support.milvus.checks import Asked, check_vectors
+from support.mistakes import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations.milvus import TaskvecMilvusClient
 from taskvec_integrations.milvus import embed as texts

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pinecone_filters import Metadata, RejectedError, matches
+from support.pinecone.filters import Metadata, RejectedError, matches
 
 MAX_ITEMS = 1000
 MAX_METADATA = 40 * 1024

@@ -6,9 +6,9 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from pinecone_emulator import pinecone
-from pinecone_support import QUESTION, TEXTS, VECTORS, VERSION, faces, records, values
-from task_mutations import tasks_swapped
+from support.mistakes import tasks_swapped
+from support.pinecone.emulator import pinecone
+from support.pinecone.indexes import QUESTION, TEXTS, VECTORS, VERSION, faces, records, values
 from taskvec import Encoder
 from taskvec_integrations.pinecone import documents, index, inference, limits, sdk, searches
 from taskvec_integrations.pinecone import embed as texts

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 PROGRAM = Path(sys.executable).with_name("taskvec")
 """What an installation, also an editable one, makes; ENVIRONMENT has it run this checkout."""
 COMMAND = [sys.executable, "-m", "taskvec_integrations.cli"]

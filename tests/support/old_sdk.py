@@ -7,7 +7,7 @@ import venv
 from collections.abc import Collection
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
 
 
 def oldest(package: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 SERVE = [sys.executable, "-m", "taskvec_integrations.cli", "serve"]
 COMMAND = [*SERVE, "--model", "mini", "--port", "0"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pinecone_emulator import pinecone
-from pinecone_support import sync_index
-from task_mutations import queries_as_passages, tasks_swapped
+from support.mistakes import queries_as_passages, tasks_swapped
+from support.pinecone.emulator import pinecone
+from support.pinecone.indexes import sync_index
 from taskvec import Encoder
 from taskvec_integrations.pinecone import PineconeStore, backend, records
 from taskvec_integrations.pinecone.backend import PineconeBackend

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from loopback import JsonHandler, LoopbackServer, serving
-from pinecone_bodies import BODIES, problems
-from pinecone_data import Data, Record
-from pinecone_documents import DOCUMENTS, Documents
-from pinecone_faults import Fault, forward, reset
-from pinecone_filters import RejectedError
-from pinecone_operations import VECTORS
+from support.loopback import JsonHandler, LoopbackServer, serving
+from support.pinecone.bodies import BODIES, problems
+from support.pinecone.data import Data, Record
+from support.pinecone.documents import DOCUMENTS, Documents
+from support.pinecone.faults import Fault, forward, reset
+from support.pinecone.filters import RejectedError
+from support.pinecone.operations import VECTORS
 
 KEY = "a-key-for-tests"
 INDEX = "docs"

@@ -1,4 +1,4 @@
-"""A Qdrant server on loopback for tests: the REST paths our clients use, answered by Qdrant's own backend in process (Edge).
+"""A Qdrant server on loopback for tests: the REST paths our clients use, answered by Qdrant's own engine in process (Edge).
 
 Every body that arrives is kept in `requests`. BM25 Documents are embedded here, as a server does. What Edge has no words for
 (groups) is put together from what it has.
@@ -14,8 +14,8 @@ from typing import Any
 
 import qdrant_edge as edge
 
-import loopback
-from loopback import JsonHandler, LoopbackServer
+from support import loopback
+from support.loopback import JsonHandler, LoopbackServer
 
 Json = Any
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from qdrant_client import QdrantClient, models
 
-from qdrant_support import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, stored
+from support.qdrant.points import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, stored
 from taskvec import Encoder
 from taskvec_integrations.qdrant import TaskvecQdrantClient, client, document_options, encoding
 from taskvec_integrations.qdrant import embed as resolve

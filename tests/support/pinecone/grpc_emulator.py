@@ -13,8 +13,8 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from pinecone_emulator import KEY, PineconeServer, Request, body_namespace
-from pinecone_filters import RejectedError
+from support.pinecone.emulator import KEY, PineconeServer, Request, body_namespace
+from support.pinecone.filters import RejectedError
 
 STRUCT = "google.protobuf.Struct"
 MESSAGES = {

@@ -5,18 +5,18 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loopback import JsonHandler, LoopbackServer
+from support.loopback import JsonHandler, LoopbackServer
+from support.paths import TESTS
 from taskvec import Encoder, Task, Usage
 from taskvec_integrations.server.errors import refuse
 
 MODEL = "jina-embeddings-v3"
-SCRIPTS = Path(__file__).parent / "clients" / "scripts"
+SCRIPTS = TESTS / "clients" / "scripts"
 TEXTS = ["how do cats sleep", "A cat sleeps up to sixteen hours a day, mostly at daytime, and hunts at dusk.", "Tea"]
 CHUNKS = ["Berlin is the capital of Germany. ", "The city has 3.8 million inhabitants. ", "It lies on the Spree."]
 DIMENSIONS = 64

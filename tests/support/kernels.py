@@ -7,12 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-TESTS = Path(__file__).parent
+from support.paths import TESTS
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from haystack_integrations.components.embedders.taskvec import (
     TaskvecDocumentEmbedder,
     TaskvecTextEmbedder,
     settings,
-    sources,
+    split_documents,
     stitching,
 )
 from haystack_integrations.components.embedders.taskvec import document_embedder as module
-from haystack_texts import BREAD, CITY
+from support.haystack_texts import BREAD, CITY
 from taskvec import Encoder
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 
@@ -115,7 +115,7 @@ def late_chunking_forgotten(patch: Patch) -> None:
             text = head + documents[row].content + tail
             yield sources_reading(text, [(len(head), len(text) - len(tail))], [[row]])
 
-    sources_reading = lambda text, spans, rows: sources.Reading(text, spans, rows, 0)  # noqa: E731
+    sources_reading = lambda text, spans, rows: split_documents.Reading(text, spans, rows, 0)  # noqa: E731
     patch.setattr(TaskvecDocumentEmbedder, "_readings", lambda *given: list(alone(*given)))
 
 
@@ -128,43 +128,43 @@ def offsets_believed(patch: Patch) -> None:
 
 
 def order_of_arrival(patch: Patch) -> None:
-    right = sources._chunk
+    right = split_documents._chunk
 
     def chunk(line: Any, rows: Any) -> Any:
         made = right(line, rows)
         return stitching.Chunk(made.document, made.order and (99 - made.order[0],), rows)
 
-    patch.setattr(sources, "_chunk", chunk)
+    patch.setattr(split_documents, "_chunk", chunk)
 
 
 def sources_not_told_apart(patch: Patch) -> None:
-    patch.setattr(sources, "source_of", lambda document: "one")
+    patch.setattr(split_documents, "source_of", lambda document: "one")
 
 
 def given_sources_ignored(patch: Patch) -> None:
-    patch.setattr(module, "group", lambda documents, rows, given: sources.group(documents, rows, []))
+    patch.setattr(module, "group", lambda documents, rows, given: split_documents.group(documents, rows, []))
 
 
 def metadata_pooled(patch: Patch) -> None:
-    right = sources.Source.read
+    right = split_documents.Source.read
 
     def read(self: Any, around: Any) -> Any:
         reading = right(self, around)
         first = min(start for start, _ in reading.spans)
         spans = [(0 if start == first else start, stop) for start, stop in reading.spans]
-        return sources.Reading(reading.text, spans, reading.rows, reading.misplaced)
+        return split_documents.Reading(reading.text, spans, reading.rows, reading.misplaced)
 
-    patch.setattr(sources.Source, "read", read)
+    patch.setattr(split_documents.Source, "read", read)
 
 
 def rows_of_another_chunk(patch: Patch) -> None:
-    right = sources.Source.read
+    right = split_documents.Source.read
 
     def read(self: Any, around: Any) -> Any:
         reading = right(self, around)
-        return sources.Reading(reading.text, reading.spans, reading.rows[::-1], reading.misplaced)
+        return split_documents.Reading(reading.text, reading.spans, reading.rows[::-1], reading.misplaced)
 
-    patch.setattr(sources.Source, "read", read)
+    patch.setattr(split_documents.Source, "read", read)
 
 
 PLAIN: tuple[Callable[[Patch], None], ...] = (

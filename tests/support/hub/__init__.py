@@ -1,0 +1,1 @@
+"""The Hugging Face hub for the tests, on loopback."""
