@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
+from support.rooms import circle, file_graph, room_graph
 
 CORE = sorted((ROOT / "core").rglob("*.py"))
 ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "rich", "taskvec"}
@@ -22,6 +23,21 @@ VENDORS = {
     ADAPTERS / "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
 }
 """What the modules of each vendor import beside taskvec and what all adapters share."""
+
+
+INTEGRATIONS = sorted((ROOT / "integrations").rglob("*.py"))
+PREPARED = {"taskvec.packing", "taskvec.pipeline"}
+INSIDE = {
+    # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
+    "cli/machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.int8", "taskvec.kernels.linear", "taskvec.linear"},
+    "cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
+    # The server's scheduler packs the texts of many calls.
+    "server/jobs.py": PREPARED,
+    "server/queue.py": PREPARED,
+    "server/scheduler.py": PREPARED,
+    "server/service.py": PREPARED,
+}
+"""The modules inside core that an integration may import beside taskvec.integration, and why."""
 
 
 def modules(path: Path) -> set[str]:
@@ -69,6 +85,22 @@ def test_commands_reach_databases_through_their_urls_only(path: Path) -> None:
     adapters = tuple(f"taskvec_integrations.{folder.name}" for folder in VENDORS)
     assert not imports(path) & vendors
     assert not [name for name in modules(path) if name.startswith(adapters)]
+
+
+@pytest.mark.parametrize("path", INTEGRATIONS, ids=lambda path: "/".join(path.parts[-2:]))
+def test_integrations_reach_core_through_its_public_modules(path: Path) -> None:
+    inner = {name for name in modules(path) if name.startswith("taskvec.")} - {"taskvec.integration"}
+    assert inner <= INSIDE.get("/".join(path.parts[-2:]), set()), f"import it from taskvec.integration, or add it there: {inner}"
+
+
+def test_the_exceptions_are_used() -> None:
+    named = {name for names in INSIDE.values() for name in names}
+    assert named <= {name for path in INTEGRATIONS for name in modules(path)}
+
+
+def test_there_is_no_import_circle() -> None:
+    assert circle(file_graph(ROOT)) == []
+    assert circle(room_graph(ROOT)) == []
 
 
 def test_nothing_imports_the_fronts_but_fronts() -> None:

@@ -11,17 +11,21 @@ import numpy as np
 import torch
 
 from taskvec.checkpoint.fingerprint import fingerprint
-from taskvec.checkpoint.hub import DEFAULT_MODEL
 from taskvec.devices import release_cache
 from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, LoadSettings, Parts, load
+from taskvec.model_names import DEFAULT_MODEL
 from taskvec.options import EncodeOptions, Settings, Usage, check_flag, resolve
 from taskvec.packing import Batch
-from taskvec.pipeline import Pipeline, Prepared, in_thread
+from taskvec.pipeline import Pipeline, Prepared
 from taskvec.pooling import Vectors
 from taskvec.progress import Progress
+from taskvec.registry import Registry
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK, Task
+from taskvec.threads import run_in_thread
+
+_shared: Registry[LoadSettings, "Encoder"] = Registry()
 
 
 class Encoder:
@@ -29,8 +33,15 @@ class Encoder:
 
     Made by `from_pretrained`. Thread-safe, so share one; `close()` or a with-block frees its memory.
 
-    tasks: those the checkpoint has adapters for. dimensions: the full width of a vector. max_tokens: the context, special
-    tokens and instruction included. model_id, device (the first of several), dtype, max_batch_tokens: what was loaded and how.
+    Attributes:
+        tasks: The tasks the checkpoint has adapters for.
+        dimensions: The full width of a vector.
+        max_tokens: The context, special tokens and instruction included.
+        model_id: The name that was loaded.
+        device: The first of the devices.
+        dtype: That of the weights.
+        max_batch_tokens: The tokens of a batch.
+        load_settings: What `from_pretrained` was given.
     """
 
     def __init__(self, parts: Parts, settings: LoadSettings) -> None:
@@ -41,7 +52,7 @@ class Encoder:
         self.device = parts.runners[0].device
         self.dtype = parts.runners[0].dtype
         self.max_batch_tokens = parts.max_batch_tokens
-        self._settings = settings
+        self.load_settings = settings
         self._located = parts.located
         self._tokenizer = parts.tokenizer
         self._instructions = parts.config.instructions
@@ -89,6 +100,11 @@ class Encoder:
             token=token,
         )
         return cls(load(settings), settings)
+
+    @classmethod
+    def from_settings(cls, settings: LoadSettings) -> "Encoder":
+        """The encoder of these settings that this process shares (see `shared_encoder`); unpickling comes here."""
+        return _shared.get(settings, lambda: Encoder(load(settings), settings))
 
     def encode(
         self,
@@ -179,27 +195,27 @@ class Encoder:
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
         """`encode` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.encode, texts, late_chunking=late_chunking, **options)
+        return await run_in_thread(self.encode, texts, late_chunking=late_chunking, **options)
 
     async def aencode_queries(self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Vectors:
         """`encode_queries` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.encode_queries, texts, **options)
+        return await run_in_thread(self.encode_queries, texts, **options)
 
     async def aencode_documents(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
         """`encode_documents` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.encode_documents, texts, late_chunking=late_chunking, **options)
+        return await run_in_thread(self.encode_documents, texts, late_chunking=late_chunking, **options)
 
     async def aencode_spans(
         self, texts: Iterable[str], spans: Iterable[Iterable[Span]], **options: Unpack[EncodeOptions]
     ) -> list[Vectors]:
         """`encode_spans` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.encode_spans, texts, spans, **options)
+        return await run_in_thread(self.encode_spans, texts, spans, **options)
 
     async def aencode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
         """`encode_chunks` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.encode_chunks, documents, **options)
+        return await run_in_thread(self.encode_chunks, documents, **options)
 
     def prepare(self, texts: Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]) -> Prepared:
         """`encode` as far as the tokens, for a scheduler that runs the texts of many calls together.
@@ -265,9 +281,7 @@ class Encoder:
         self.close()
 
     def __reduce__(self) -> tuple[Callable[[LoadSettings], "Encoder"], tuple[LoadSettings]]:
-        from taskvec.shared import shared
-
-        return shared, (self._settings,)
+        return Encoder.from_settings, (self.load_settings,)
 
     def __deepcopy__(self, memo: object) -> Self:
         if not self.hold():

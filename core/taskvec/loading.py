@@ -10,12 +10,13 @@ import torch
 from taskvec.adapters import Bodies
 from taskvec.attention import choose_attention
 from taskvec.checkpoint.config import ModelConfig
-from taskvec.checkpoint.hub import DEFAULT_MODEL, MINI, Located, locate
+from taskvec.checkpoint.hub import Located, locate
 from taskvec.checkpoint.read import Checkpoint, read_checkpoint
 from taskvec.devices import MAX_BATCH_TOKENS, activation_dtype, check_process, choose_device, choose_dtype
 from taskvec.errors import CheckpointError
 from taskvec.linear import choose_linear
 from taskvec.model import Transformer
+from taskvec.model_names import DEFAULT_MODEL, MINI
 from taskvec.options import check_flag
 from taskvec.runner import Runner
 from taskvec.tasks import Task

@@ -3,16 +3,13 @@
 The next block is tokenised while the current one runs. Knows checked inputs only; `Encoder` checks them.
 """
 
-import asyncio
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,15 +24,11 @@ from taskvec.pooling import Vectors, normalise
 from taskvec.progress import reporting
 from taskvec.runner import Runner
 from taskvec.tasks import Task
+from taskvec.threads import raise_if_stopped
 from taskvec.tokenizer import TextTokenizer
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 # A block is tokenised at once and sorted by length: about 8 batches of text at 4 characters a token.
 CHARACTERS_PER_BATCH_TOKEN = 32
-
-_stop: ContextVar[threading.Event | None] = ContextVar("taskvec_stop", default=None)
 
 
 class Block(NamedTuple):
@@ -212,23 +205,3 @@ def _divided(block: Vectors, counts: deque[int]) -> Iterator[Vectors]:
         count = counts.popleft()
         yield block[row : row + count]
         row += count
-
-
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `function` in a thread without blocking the event loop; if the caller is cancelled, it ends at the next batch."""
-    stop = threading.Event()
-    reset = _stop.set(stop)
-    try:
-        return await asyncio.to_thread(function, *args, **kwargs)
-    except asyncio.CancelledError:
-        stop.set()
-        raise
-    finally:
-        _stop.reset(reset)
-
-
-def raise_if_stopped() -> None:
-    """CancelledError in a function that runs `in_thread` for a caller who was cancelled."""
-    stop = _stop.get()
-    if stop is not None and stop.is_set():
-        raise asyncio.CancelledError

@@ -96,3 +96,15 @@ def _base64(array: NDArray[np.float32]) -> str | list[str]:
     if array.ndim == 2:
         return [cast(str, _base64(row)) for row in array]
     return base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
+
+
+def scaled_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Each of (n, d) vectors scaled by itself so that its largest value is 127; zeros stay zeros.
+
+    The cosine of whole numbers does not depend on a vector's scale, but it does on an offset, which `quantize` has, whose
+    ranges are for stores that undo them.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0)
+    scaled = np.divide(vectors * 127, largest, out=np.zeros_like(vectors), where=largest > 0)
+    rounded: NDArray[np.int8] = np.round(scaled).astype(np.int8)
+    return rounded

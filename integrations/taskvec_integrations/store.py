@@ -12,9 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.pipeline import in_thread
-from taskvec.progress import Progress, check_progress
+from taskvec.integration import DEFAULT_MODEL, Progress, check_progress, run_in_thread
 from taskvec_integrations.ingestion.backend import BARE, Backend, Hit, Record, caller_loop
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.ingestion.collection import open_for_reading
@@ -22,7 +20,8 @@ from taskvec_integrations.ingestion.documents import Document, Input
 from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
 from taskvec_integrations.ingestion.retries import check_seconds
 from taskvec_integrations.ingestion.run import Ingest
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec_integrations.lazy_encoder import LazyEncoder
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 __all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store", "StoreOptions"]
 
@@ -111,10 +110,10 @@ class Store:
         """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
         with _called_from_loop() as loop:
             if not isinstance(documents, AsyncIterable):
-                return await in_thread(self.ingest, documents, progress=progress)
+                return await run_in_thread(self.ingest, documents, progress=progress)
             source = _AsyncSource(documents, loop)
             try:
-                return await in_thread(self.ingest, source, progress=progress)
+                return await run_in_thread(self.ingest, source, progress=progress)
             finally:
                 await source.close()
 
@@ -135,7 +134,7 @@ class Store:
     async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """`search` in a thread."""
         with _called_from_loop():
-            return await in_thread(self.search, query, limit, filter=filter)
+            return await run_in_thread(self.search, query, limit, filter=filter)
 
     def exists(self) -> bool:
         """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""

@@ -637,7 +637,7 @@ def test_loading_one_model_does_not_hold_up_another(native: Path, monkeypatch: p
         with pytest.raises(OSError, match="slow and then gone"):
             shared_encoder("other/model")
 
-    monkeypatch.setattr("taskvec.shared.load", load)
+    monkeypatch.setattr("taskvec.encoder.load", load)
     thread = threading.Thread(target=fail_to_load)
     thread.start()
     started.wait(10)
@@ -660,7 +660,7 @@ UNPICKLE = "import pickle, sys; e = pickle.loads(sys.stdin.buffer.read()); print
 
 def test_pickles_carry_settings_and_no_secret(native: Path) -> None:
     encoder = Encoder.from_pretrained(native, dtype="float32", token="hf_secret")
-    assert "hf_secret" not in repr(encoder) + repr(encoder._settings)
+    assert "hf_secret" not in repr(encoder) + repr(encoder.load_settings)
     data = pickle.dumps(encoder)
     assert b"hf_secret" not in data
     assert len(data) < 2000

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from taskvec import Encoder, Task
-from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.model_names import DEFAULT_MODEL
 from taskvec.packing import Batch, TokenSequence
 from taskvec_integrations.cli.golden import TEXTS, TOLERANCES, VECTORS
 

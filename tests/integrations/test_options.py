@@ -3,7 +3,8 @@ import pickle
 import pytest
 
 from taskvec import Encoder, Task, shared_encoder
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, choose_task
+from taskvec_integrations.lazy_encoder import LazyEncoder
+from taskvec_integrations.task_choice import EmbedSettings, choose_task
 
 
 def test_auto_is_the_task_of_the_operation_and_everything_else_is_kept() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from taskvec_integrations.options import EmbedSettings
+from taskvec_integrations.task_choice import EmbedSettings
 
 OTHER = {"document": "query", "query": "document"}
 

@@ -18,10 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-DEFAULT_MODEL = "jinaai/jina-embeddings-v3-hf"
-
-MINI = "mini"
-"""The name of the small English model that comes with the package (its card is mini/README.md)."""
+from taskvec.model_names import DEFAULT_MODEL, MINI
 
 # Everything a model needs and nothing that could run code or is another format (onnx, pickles).
 PATTERNS = ["*.json", "*.safetensors"]

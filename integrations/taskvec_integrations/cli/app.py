@@ -20,7 +20,7 @@ from taskvec_integrations.cli.serve import serve
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
-    from taskvec_integrations.options import LazyEncoder
+    from taskvec_integrations.lazy_encoder import LazyEncoder
     from taskvec_integrations.store_url import StoreURL
 
 app = typer.Typer(
@@ -214,7 +214,7 @@ def _store_url(url: str) -> "StoreURL":
 
 
 def _lazy(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":
-    from taskvec_integrations.options import LazyEncoder
+    from taskvec_integrations.lazy_encoder import LazyEncoder
 
     return LazyEncoder(model, {"device": device, "dtype": dtype})
 

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from taskvec import Encoder, Task, Usage
 from taskvec_integrations.cli.console import err
 from taskvec_integrations.cli.loading import load
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 
 CHUNKS = 40  # of the document that is late chunked
 PASSAGES = "passages, median 100 tokens"

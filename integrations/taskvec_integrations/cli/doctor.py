@@ -11,9 +11,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taskvec import Encoder, Task, Usage
+from taskvec.integration import JINA_MODELS
 from taskvec_integrations.cli.golden import TOLERANCES, deviation
 from taskvec_integrations.cli.machine import Finding, findings
-from taskvec_integrations.options import JINA_MODELS, LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 
 STYLES = {"ok": "green", "note": "yellow", "broken": "bold red"}
 QUERY = "How do I reset the password of my account?"

@@ -11,15 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from taskvec import Encoder, Usage
-from taskvec.blocks import blocks
-from taskvec.tasks import DOCUMENT_TASK
+from taskvec.integration import DOCUMENT_TASK, blocks
 from taskvec_integrations.cli.console import progress
 from taskvec_integrations.cli.loading import load
 from taskvec_integrations.files.sources import FileSource
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.ingestion.documents import CheckedDocument, name_of, read_document
 from taskvec_integrations.ingestion.report import Failure
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 
 BLOCK = 1 << 18  # characters that are split at once
 BATCHES = 2  # of the encoder in the sample

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from taskvec import EncodeOptions, Encoder, Task, Usage
-from taskvec.blocks import blocks
-from taskvec.late_chunking import Span
+from taskvec.integration import Span, blocks
 from taskvec_integrations.cli.console import progress, say
 from taskvec_integrations.cli.loading import load
 from taskvec_integrations.cli.outputs import Embedded, Quantizer, open_output
@@ -18,7 +17,7 @@ from taskvec_integrations.extras import require
 from taskvec_integrations.ingestion.backend import Vector
 from taskvec_integrations.ingestion.documents import CheckedDocument, Document, Input, name_of, read_document
 from taskvec_integrations.ingestion.report import Failure
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 
 BLOCK = 1 << 18  # characters that are split at once
 BATCH = 1024  # vectors that are written at once

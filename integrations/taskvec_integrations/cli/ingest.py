@@ -13,7 +13,7 @@ from taskvec_integrations.cli.loading import load
 from taskvec_integrations.extras import require
 from taskvec_integrations.files.sources import FileSource
 from taskvec_integrations.ingestion.report import IngestReport
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.store import Store
 from taskvec_integrations.store_url import StoreURL
 

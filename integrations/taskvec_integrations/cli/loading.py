@@ -4,7 +4,7 @@ import time
 
 from taskvec import Encoder
 from taskvec_integrations.cli.console import err, say
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 
 
 def load(lazy: LazyEncoder) -> Encoder:

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from taskvec import CheckpointError
-from taskvec.checkpoint.hub import DEFAULT_MODEL, MINI, locate
+from taskvec.checkpoint.hub import locate
 from taskvec.checkpoint.read import read_checkpoint
+from taskvec.integration import DEFAULT_MODEL, MINI
 
 
 class Known(NamedTuple):

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskvec import calibrate, quantize
-from taskvec.pooling import Vectors
-from taskvec.precision import PRECISIONS
+from taskvec.integration import PRECISIONS, Vectors
 from taskvec_integrations.extras import require
 from taskvec_integrations.ingestion.backend import Vector
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from taskvec_integrations.cli.loading import load
 from taskvec_integrations.ingestion.backend import Hit
-from taskvec_integrations.options import LazyEncoder
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.store_url import StoreURL
 
 SHOWN = 500  # characters of a hit's text; --json has all

@@ -19,8 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL, MINI
-from taskvec.pooling import Vectors, cut_dimensions
+from taskvec.integration import DEFAULT_MODEL, MINI, Vectors, cut_dimensions
 from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
 from taskvec_integrations.extras import require
 

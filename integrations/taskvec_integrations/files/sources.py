@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from taskvec.inputs import check_text
+from taskvec.integration import check_text
 from taskvec_integrations.files import formats
 from taskvec_integrations.files.formats import FORMATS, LINES, STDIN, TEXT, Format, Row, Rows, plain
 from taskvec_integrations.ingestion.backend import FIELDS

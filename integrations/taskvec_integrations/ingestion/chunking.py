@@ -11,7 +11,7 @@ from typing import cast
 from semchunk.semchunk import chunk
 
 from taskvec import Encoder
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 
 SMALLEST = 8  # <s>, </s> and a few words
 THREADS = 8  # counting tokens is most of the diff, and is done outside Python's lock

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from taskvec import Encoder
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 from taskvec_integrations.ingestion.backend import Backend, Point, Record, Vector
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.ingestion.documents import CheckedDocument

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
-from taskvec.inputs import check_text
-from taskvec.late_chunking import Span, check_spans, join_chunks
+from taskvec.integration import Span, check_spans, check_text, join_chunks
 from taskvec_integrations.ingestion.backend import FIELDS
 
 

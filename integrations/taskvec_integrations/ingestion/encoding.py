@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from taskvec import EncodeOptions, Encoder, Usage
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 from taskvec_integrations.ingestion.backend import Record, Vector
 from taskvec_integrations.ingestion.diff import DocumentDiff
 from taskvec_integrations.ingestion.recorder import ReportRecorder

@@ -11,9 +11,7 @@ from contextvars import copy_context
 from functools import partial
 
 from taskvec import Encoder
-from taskvec.blocks import blocks, map_ahead
-from taskvec.pipeline import raise_if_stopped
-from taskvec.progress import Progress, reporting
+from taskvec.integration import Progress, blocks, map_ahead, raise_if_stopped, reporting
 from taskvec_integrations.ingestion.backend import Backend, Record
 from taskvec_integrations.ingestion.collection import open_for_writing
 from taskvec_integrations.ingestion.diff import Differ, DocumentDiff

@@ -13,11 +13,12 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.utils import get_tqdm_iterable
 
 from taskvec import EncodeOptions
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.llama_index.cache import KeyedStore, Operation, keyed
 from taskvec_integrations.llama_index.events import announced
 from taskvec_integrations.llama_index.node_groups import Batch, Source, batches, read_sources
 from taskvec_integrations.llama_index.settings import LOADING, OF_THIS_PROCESS, EmbeddingSettings
-from taskvec_integrations.options import EmbedSettings, LazyEncoder
+from taskvec_integrations.task_choice import EmbedSettings
 
 log = logging.getLogger("taskvec")
 

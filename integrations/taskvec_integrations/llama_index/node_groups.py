@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from llama_index.core.schema import BaseNode, MetadataMode
 
-from taskvec.late_chunking import Span
-from taskvec.pooling import Vectors
+from taskvec.integration import Span, Vectors
 from taskvec_integrations.llama_index.stitching import Chunk, stitch
 
 log = logging.getLogger("taskvec")

@@ -12,7 +12,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from taskvec import Encoder, Task
-from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.integration import DEFAULT_MODEL
 
 LOADING = (
     "revision",
@@ -71,7 +71,7 @@ class EmbeddingSettings(BaseEmbedding):
         """Fill in how a given encoder was loaded: workers load it again from that, and caches tell it from others by it."""
         if not isinstance(given, dict) or not isinstance(encoder := given.get("encoder"), Encoder):
             return given
-        _, (settings,) = encoder.__reduce__()
+        settings = encoder.load_settings
         loaded = {"model_name": str(settings.model)} | {name: getattr(settings, name) for name in LOADING}
         if refused := sorted(name for name in (*loaded, "token") if given.get(name, loaded.get(name)) != loaded.get(name)):
             raise ValueError(f"{', '.join(refused)} beside an encoder, which is loaded: give it to Encoder.from_pretrained")

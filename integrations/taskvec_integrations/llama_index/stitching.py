@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 
 
 class Chunk(NamedTuple):

@@ -9,11 +9,11 @@ from typing import Any
 from pymilvus import AsyncMilvusClient, MilvusClient
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.integration import DEFAULT_MODEL
 from taskvec_integrations.milvus.embed import Fields, TextFields, Texts
 from taskvec_integrations.milvus.intercept import embedding, embedding_async
 from taskvec_integrations.milvus.server import Server
-from taskvec_integrations.options import TaskChoice
+from taskvec_integrations.task_choice import TaskChoice
 
 
 class _WithEncoder:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from pymilvus import AnnSearchRequest
 
 from taskvec import Encoder, Task, Usage
-from taskvec.pooling import cut_dimensions
+from taskvec.integration import cut_dimensions
+from taskvec_integrations.lazy_encoder import LazyEncoder, warn_of_cuts
 from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice, warn_of_cuts
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 TextFields = str | Mapping[str, str] | None
 """The field whose text a row's missing vector is made of: one name for all collections, or by collection."""

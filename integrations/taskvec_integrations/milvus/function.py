@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from taskvec import Encoder, Task
-from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.integration import DEFAULT_MODEL
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.milvus.vector_types import vector_type
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 
 class TaskvecEmbeddingFunction:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymilvus import MilvusException
 
-from taskvec.pipeline import in_thread
+from taskvec.integration import run_in_thread
 from taskvec_integrations.milvus.embed import Fields, has_text
 from taskvec_integrations.milvus.server import Server
 
@@ -109,12 +109,12 @@ def embedding_async(
             needs(call.client._server or call.meet(await call.client.get_server_version()))
         if (known := call.known) is not None:
             try:
-                filled = await in_thread(call.filled, known)
+                filled = await run_in_thread(call.filled, known)
                 return await method(*filled.args, **filled.kwargs)
             except STALE:
                 if call.learn(await _describe(call)) == known:
                     raise
-        filled = await in_thread(call.filled, call.known or call.learn(await _describe(call)))
+        filled = await run_in_thread(call.filled, call.known or call.learn(await _describe(call)))
         return await method(*filled.args, **filled.kwargs)
 
     return embedded

@@ -9,7 +9,7 @@ from typing import Any
 
 from pymilvus import AsyncMilvusClient, DataType, MilvusClient
 
-from taskvec.options import check_whole
+from taskvec.integration import check_whole
 from taskvec_integrations.milvus.server import Server
 from taskvec_integrations.milvus.vector_types import vector_type
 

@@ -13,8 +13,8 @@ from pymilvus import DataType
 from pymilvus import __version__ as pymilvus_version
 
 from taskvec import quantize
+from taskvec.integration import scaled_int8
 from taskvec_integrations.extras import require
-from taskvec_integrations.int8 import scaled_int8
 
 Vectors = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from taskvec.pipeline import in_thread
+from taskvec.integration import run_in_thread
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.embed import Texts
 
@@ -83,24 +83,24 @@ class AsyncTaskvecDocuments(_Documents):
 
     async def upsert(self, *, namespace: str, documents: Given, **options: Any) -> "UpsertDocumentsResponse":
         """Upsert documents, see TaskvecDocuments.upsert."""
-        whole = await in_thread(self._whole, documents)
+        whole = await run_in_thread(self._whole, documents)
         return await self._documents.upsert(namespace=namespace, documents=whole, **options)
 
     async def batch_upsert(self, *, namespace: str, documents: Given, **options: Any) -> "BatchResult":
         """Upsert any number of documents, see TaskvecDocuments.batch_upsert."""
-        whole = await in_thread(self._whole, documents)
+        whole = await run_in_thread(self._whole, documents)
         return _told(await self._documents.batch_upsert(namespace=namespace, documents=whole, **options))
 
     async def update(
         self, *, namespace: str, documents: Given | None = None, set_fields: Mapping[str, Any] | None = None, **options: Any
     ) -> "UpdateDocumentsResponse":
         """Update documents, see TaskvecDocuments.update."""
-        changed = await in_thread(self._changed, documents, set_fields)
+        changed = await run_in_thread(self._changed, documents, set_fields)
         return await self._documents.update(namespace=namespace, documents=changed, set_fields=set_fields, **options)
 
     async def search(self, *, namespace: str, score_by: Sequence[Any], **options: Any) -> "SearchDocumentsResponse":
         """Search, see TaskvecDocuments.search."""
-        clauses = await in_thread(self._scoring, score_by)
+        clauses = await run_in_thread(self._scoring, score_by)
         return await self._documents.search(namespace=namespace, score_by=clauses, **options)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from taskvec import EncodeOptions
-from taskvec.inputs import check_text
-from taskvec.pooling import Vectors
-from taskvec_integrations.options import EmbedSettings, LazyEncoder
+from taskvec.integration import Vectors, check_text
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.limits import batches, check_id, check_metadata
+from taskvec_integrations.task_choice import EmbedSettings
 
 Fields = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from taskvec.pipeline import in_thread
+from taskvec.integration import run_in_thread
 from taskvec_integrations.pinecone import responses, sdk, searches
 from taskvec_integrations.pinecone.documents import AsyncTaskvecDocuments, TaskvecDocuments
 from taskvec_integrations.pinecone.intercept import DEFAULT_NAMESPACE, WithEncoder, check_count, classic, telling
@@ -106,7 +106,7 @@ class AsyncTaskvecIndex(WithEncoder):
         """Embed the texts of records and upsert them, see TaskvecIndex.upsert_records."""
         await self._check_fits_once()
         count, upserts = 0, self._texts.upserts(records)
-        while batch := await in_thread(next, upserts, None):
+        while batch := await run_in_thread(next, upserts, None):
             with telling(count, batch):
                 check_count(await self._index.upsert(vectors=batch, **classic(namespace, timeout)), batch)
             count += len(batch)
@@ -132,7 +132,7 @@ class AsyncTaskvecIndex(WithEncoder):
         others = {"namespace": namespace or DEFAULT_NAMESPACE, "fields": fields, "rerank": rerank, "timeout": timeout}
         if (text := searches.text(asked)) is not None:
             await self._check_fits_once()
-            asked = searches.by_vector(asked, await in_thread(self._texts.query, text))
+            asked = searches.by_vector(asked, await run_in_thread(self._texts.query, text))
             others["rerank"] = searches.reranked(rerank, text)
         response: SearchRecordsResponse = await self._index.search(**sdk.search_arguments(self._index.search, asked, **others))
         return response
@@ -159,4 +159,4 @@ class AsyncTaskvecIndex(WithEncoder):
     async def _check_fits_once(self) -> None:
         if not self._fits:
             stats = await self._index.describe_index_stats()
-            await in_thread(self._check_fits, stats)
+            await run_in_thread(self._check_fits, stats)

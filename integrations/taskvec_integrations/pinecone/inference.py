@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskvec import EncodeOptions, Encoder, Usage
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.pipeline import in_thread
-from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
+from taskvec.integration import DEFAULT_MODEL, JINA_MODELS, run_in_thread
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.pinecone import responses, sdk
 from taskvec_integrations.pinecone.parameters import OPERATIONS, TRUNCATE, EmbedParameters
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 if TYPE_CHECKING:
     from pinecone import EmbeddingsList, ModelInfo, ModelInfoList
@@ -130,15 +130,15 @@ class AsyncTaskvecInference(_Embedder):
 
     async def embed(self, model: str | Enum, inputs: Inputs, parameters: Mapping[str, Any] | None = None) -> "EmbeddingsList":
         """Embeddings of texts, see TaskvecInference.embed."""
-        return await in_thread(self._embed, model, inputs, parameters)
+        return await run_in_thread(self._embed, model, inputs, parameters)
 
     async def get_model(self, *, model: str | None = None, model_name: str | None = None) -> "ModelInfo":
         """What there is to know of our model, see TaskvecInference.get_model."""
-        return await in_thread(self._get_model, model, model_name)
+        return await run_in_thread(self._get_model, model, model_name)
 
     async def list_models(self, *, type: str | None = None, vector_type: str | None = None) -> "ModelInfoList":
         """Our model, see TaskvecInference.list_models."""
-        return await in_thread(self._list_models, type, vector_type)
+        return await run_in_thread(self._list_models, type, vector_type)
 
 
 def _texts(inputs: Inputs) -> list[str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec_integrations.options import EmbedSettings, LazyEncoder, TaskChoice
+from taskvec.integration import DEFAULT_MODEL
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.pinecone import sdk
 from taskvec_integrations.pinecone.embed import Texts
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 DEFAULT_NAMESPACE = "__default__"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from taskvec import EncodeOptions
-from taskvec.options import check_flag
-from taskvec_integrations.options import EmbedSettings, TaskChoice, choose_task
+from taskvec.integration import check_flag
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice, choose_task
 
 OPERATIONS: Mapping[str, Literal["document", "query"]] = {"passage": "document", "query": "query"}
 TRUNCATE = {"END": True, "NONE": False}

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pinecone
 
-from taskvec.pooling import Vectors
+from taskvec.integration import Vectors
 
 VERSION = int(pinecone.__version__.partition(".")[0])
 

@@ -9,11 +9,11 @@ from typing import Any
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec_integrations.options import TaskChoice
+from taskvec.integration import DEFAULT_MODEL
 from taskvec_integrations.qdrant.datatypes import refusing, refusing_async
 from taskvec_integrations.qdrant.embed import Resolver
 from taskvec_integrations.qdrant.intercept import resolving, resolving_async, streaming, streaming_async
+from taskvec_integrations.task_choice import TaskChoice
 
 
 class _WithEncoder:

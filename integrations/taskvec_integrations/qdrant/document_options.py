@@ -9,8 +9,8 @@ from qdrant_client.models import Document, Image
 
 from taskvec import Task
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
-from taskvec_integrations.options import TaskChoice
 from taskvec_integrations.qdrant.find_documents import Inference
+from taskvec_integrations.task_choice import TaskChoice
 
 Operation = Literal["document", "query"]
 

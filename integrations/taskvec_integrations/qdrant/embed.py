@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from taskvec import Encoder
-from taskvec.checkpoint.hub import MINI
-from taskvec_integrations.options import JINA_MODELS, EmbedSettings, LazyEncoder, TaskChoice
+from taskvec.integration import JINA_MODELS, MINI
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.qdrant.document_options import DocumentOptions, Operation, quote, text_of
 from taskvec_integrations.qdrant.encoding import Request, encode, interrupted
 from taskvec_integrations.qdrant.find_documents import Inference, rewrite
 from taskvec_integrations.qdrant.find_documents import Path as Place
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 T = TypeVar("T")
 

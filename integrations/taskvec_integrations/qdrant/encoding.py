@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from taskvec import EncodeOptions, Encoder, Task, Usage
-from taskvec.late_chunking import Span, check_spans
-from taskvec.pooling import Vectors, cut_dimensions
+from taskvec.integration import Span, Vectors, check_spans, cut_dimensions
 from taskvec_integrations.ingestion.chunking import split
-from taskvec_integrations.options import LazyEncoder, warn_of_cuts
+from taskvec_integrations.lazy_encoder import LazyEncoder, warn_of_cuts
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
 from taskvec_integrations.qdrant.find_documents import Inference, Path
 

@@ -15,7 +15,7 @@ import numpy as np
 from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
 from qdrant_client.local.qdrant_local import QdrantLocal
 
-from taskvec.pipeline import in_thread
+from taskvec.integration import run_in_thread
 from taskvec_integrations.qdrant.document_options import Operation
 from taskvec_integrations.qdrant.embed import Resolver
 from taskvec_integrations.qdrant.overlap import consume_meanwhile
@@ -80,7 +80,7 @@ def resolving_async(
         resolver = _client(bound)._resolver
         given = {name: bound.arguments[name] for name in names if name in bound.arguments}
         if requests := resolver.find(given, operation):
-            bound.arguments.update(await in_thread(resolver.fill, given, requests))
+            bound.arguments.update(await run_in_thread(resolver.fill, given, requests))
         return await method(*bound.args, **bound.kwargs)
 
     return resolved
@@ -114,9 +114,9 @@ def streaming_async(method: Callable[P, None], name: str) -> Callable[P, Corouti
             if isinstance(given, ARRAYS):
                 method(*bound.args, **bound.kwargs)
             else:
-                _send(method, bound, name, await in_thread(lambda: [*chain.from_iterable(client._resolver.blocks(given))]))
+                _send(method, bound, name, await run_in_thread(lambda: [*chain.from_iterable(client._resolver.blocks(given))]))
         else:
-            await in_thread(_upload, method, bound, name)
+            await run_in_thread(_upload, method, bound, name)
 
     return resolved
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from qdrant_client import models
 
-from taskvec.options import check_whole
+from taskvec.integration import check_whole
 
 FULL, SMALL, WORDS = "full", "small", "words"
 BM25 = "Qdrant/bm25"

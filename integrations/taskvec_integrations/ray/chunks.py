@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from ray.data import Dataset
 
 from taskvec import Usage
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.options import check_flag
-from taskvec.tasks import DOCUMENT_TASK
-from taskvec_integrations.options import warn_of_cuts
+from taskvec.integration import DEFAULT_MODEL, DOCUMENT_TASK, check_flag
+from taskvec_integrations.lazy_encoder import warn_of_cuts
 from taskvec_integrations.ray.embed import Batch, Embedder, EmbedOptions, str_of
 
 

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taskvec import EncodeOptions, Encoder, Task, Usage, quantize
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.inputs import check_text
-from taskvec.loading import LoadSettings
-from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
-from taskvec_integrations.options import TaskChoice, choose_task, warn_of_cuts
+from taskvec.integration import DEFAULT_MODEL, DOCUMENT_TASK, QUERY_TASK, LoadSettings, check_text
+from taskvec_integrations.lazy_encoder import warn_of_cuts
 from taskvec_integrations.ray.workers import load_encoder
+from taskvec_integrations.task_choice import TaskChoice, choose_task
 
 Batch = Mapping[str, NDArray[Any]]
 """Columns by name, as Ray Data hands them out by default (batch_format="numpy")."""

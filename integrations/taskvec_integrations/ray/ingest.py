@@ -11,14 +11,11 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError, RayTaskError
 
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.loading import LoadSettings
-from taskvec.progress import Progress, check_progress, reporting
+from taskvec.integration import DEFAULT_MODEL, LoadSettings, Progress, check_progress, reporting
 from taskvec_integrations.files.sources import Columns
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ingestion.retries import check_seconds
-from taskvec_integrations.options import EmbedSettings, TaskChoice
 from taskvec_integrations.ray.embed import LoadOptions, check_dimensions
 from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome, Reader, portable
 from taskvec_integrations.ray.pool import Concurrency, Pool, plan_pool
@@ -27,6 +24,7 @@ from taskvec_integrations.ray.tally import Tally
 from taskvec_integrations.ray.writer import WriterBackend, start_writer
 from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, StoreOptions
 from taskvec_integrations.store_url import StoreURL
+from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 PART = 512
 """Documents that an actor takes at once."""

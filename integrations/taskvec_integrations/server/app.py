@@ -10,10 +10,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from taskvec import Encoder, Task
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.pipeline import in_thread
-from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
-from taskvec_integrations.options import LazyEncoder
+from taskvec.integration import DEFAULT_MODEL, DOCUMENT_TASK, QUERY_TASK, run_in_thread
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.server import responses as answers
 from taskvec_integrations.server.bodies import EmbedBody, EmbeddingsBody, InvocationBody, PineconeBody, TeiBody
 from taskvec_integrations.server.documentation import DESCRIPTION, EmbeddingList, Problem
@@ -45,13 +43,13 @@ def create_app(encoder: Encoder | str | Path = DEFAULT_MODEL, settings: ServerSe
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = await in_thread(_start, lazy, settings, metrics)
+        service = await run_in_thread(_start, lazy, settings, metrics)
         app.state.service = service
         try:
             yield
         finally:
             app.state.service = None
-            await in_thread(service.close, CLOSING_SECONDS)
+            await run_in_thread(service.close, CLOSING_SECONDS)
             lazy.close()
 
     app = FastAPI(
@@ -105,7 +103,7 @@ async def _answer(request: Request, call: Call, render: answers.Answer, prefix: 
     def write() -> bytes:
         return answers.encode(render(call, embedded, service.served[0]))
 
-    content = write() if embedded.vectors.size < BIG_ANSWER else await in_thread(write)
+    content = write() if embedded.vectors.size < BIG_ANSWER else await run_in_thread(write)
     return Response(content, media_type="application/json")
 
 

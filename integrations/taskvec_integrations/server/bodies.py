@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from taskvec import Task
-from taskvec.tasks import DOCUMENT_TASK
+from taskvec.integration import DOCUMENT_TASK
 from taskvec_integrations.server.model_names import SUFFIXES
 from taskvec_integrations.server.request import BARE, FORMATS, Call
 

@@ -11,7 +11,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from taskvec import Encoder
-from taskvec.devices import choose_device
+from taskvec.integration import choose_device
 from taskvec_integrations.server.app import create_app
 from taskvec_integrations.server.logs import set_up
 from taskvec_integrations.server.settings import ServerSettings, check_host

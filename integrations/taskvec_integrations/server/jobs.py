@@ -9,10 +9,9 @@ from enum import Enum
 
 import numpy as np
 
+from taskvec.integration import QUERY_TASK, Vectors
 from taskvec.packing import TokenSequence
 from taskvec.pipeline import Prepared
-from taskvec.pooling import Vectors
-from taskvec.tasks import QUERY_TASK
 
 SHORT = 8
 """A request of up to one part in so many of a full batch is a short one."""

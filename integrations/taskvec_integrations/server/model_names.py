@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from taskvec import Task
-from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
+from taskvec.integration import DOCUMENT_TASK, QUERY_TASK
 
 SUFFIXES = {"query": QUERY_TASK, "passage": DOCUMENT_TASK, "document": DOCUMENT_TASK} | {str(task): task for task in Task}
 """What may stand behind a name and a colon, or as TEI's prompt_name."""

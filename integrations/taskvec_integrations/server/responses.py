@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 
 from taskvec import quantize
-from taskvec.pooling import Vectors
+from taskvec.integration import Vectors
 from taskvec_integrations.server.request import FORMATS, Call
 from taskvec_integrations.server.service import Embedded
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from taskvec import Task
+from taskvec.integration import Vectors
 from taskvec.packing import Batch, TokenSequence
 from taskvec.pipeline import Prepared
-from taskvec.pooling import Vectors
 from taskvec_integrations.server.jobs import Job, Lane
 from taskvec_integrations.server.queue import Queue
 

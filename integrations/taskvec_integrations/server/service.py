@@ -7,9 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 from taskvec import Encoder, Task
+from taskvec.integration import Vectors
 from taskvec.packing import Batch
 from taskvec.pipeline import Prepared
-from taskvec.pooling import Vectors
 from taskvec_integrations.server.metrics import Metrics
 from taskvec_integrations.server.request import Call, TaskChooser
 from taskvec_integrations.server.scheduler import Scheduler

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from taskvec_integrations.options import JINA_MODELS
+from taskvec.integration import JINA_MODELS
 from taskvec_integrations.server.request import parse_task
 
 MIB = 2**20

@@ -16,7 +16,7 @@ from support.command_line import ENVIRONMENT, Done
 from support.paths import ROOT
 from taskvec import Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
-from taskvec.checkpoint.hub import DEFAULT_MODEL
+from taskvec.model_names import DEFAULT_MODEL
 from taskvec_integrations.cli import doctor, golden, machine, models
 
 Taskvec = Callable[..., Done]
@@ -113,7 +113,7 @@ def test_another_adapter_is_never_within_the_tolerance_of_int8() -> None:
 
 
 def test_missing_adapters_are_a_note(native: Path, tmp_path: Path) -> None:
-    from taskvec_integrations.options import LazyEncoder
+    from taskvec_integrations.lazy_encoder import LazyEncoder
 
     folder = shutil.copytree(native, tmp_path / "some")
     shutil.rmtree(folder / Task.SEPARATION.adapter)

@@ -189,7 +189,7 @@ def test_long_texts_are_cut_and_that_is_said(taskvec: Taskvec, short_folder: Pat
 def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
     assert get_args(arguments.TaskName) == (*Task, "none")
     assert get_args(arguments.PrecisionName) == PRECISIONS
-    from taskvec.checkpoint.hub import DEFAULT_MODEL
+    from taskvec.model_names import DEFAULT_MODEL
     from taskvec_integrations import store
     from taskvec_integrations.ingestion import chunking
 

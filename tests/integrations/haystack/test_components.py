@@ -15,8 +15,8 @@ from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
 from haystack_integrations.components.embedders.taskvec.settings import Embedder
 from taskvec import Encoder, Task, quantize, shared_encoder
+from taskvec.integration import scaled_int8
 from taskvec_integrations import options
-from taskvec_integrations.int8 import scaled_int8
 
 TEXT = "Why does bread rise?"
 CHANGED: dict[str, Any] = {

@@ -359,7 +359,7 @@ class SlowEncoder:
 def slow(mini: Encoder, seconds: float, monkeypatch: pytest.MonkeyPatch) -> SlowEncoder:
     """A stand-in that `create_app` takes for an Encoder."""
     encoder = SlowEncoder(mini, seconds)
-    monkeypatch.setattr("taskvec_integrations.options.LazyEncoder.get", lambda self: encoder)
+    monkeypatch.setattr("taskvec_integrations.lazy_encoder.LazyEncoder.get", lambda self: encoder)
     return encoder
 
 

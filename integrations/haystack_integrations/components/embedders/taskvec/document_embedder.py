@@ -11,10 +11,7 @@ from haystack_integrations.components.embedders.taskvec.settings import PACK, Em
 from haystack_integrations.components.embedders.taskvec.split_documents import Reading, group
 from haystack_integrations.components.embedders.taskvec.stitching import source_of
 from taskvec import EncodeOptions, Encoder, Task, Usage
-from taskvec.options import check_flag
-from taskvec.pipeline import in_thread
-from taskvec.pooling import Vectors
-from taskvec.tasks import DOCUMENT_TASK
+from taskvec.integration import DOCUMENT_TASK, Vectors, check_flag, run_in_thread
 
 MISPLACED = (
     "taskvec: %d of %d chunks are not where their source and split_idx_start say, or text before them is missing; they were read "
@@ -86,7 +83,7 @@ class TaskvecDocumentEmbedder(Embedder):
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     async def run_async(self, documents: list[Document], sources: list[Document] | None = None) -> dict[str, Any]:
         """`run` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.run, documents, sources)
+        return await run_in_thread(self.run, documents, sources)
 
     def _around(self, documents: Sequence[Document]) -> tuple[str, str]:
         """What stands before and after the text of documents: values of their metadata, each once a field, prefix and suffix."""

@@ -14,11 +14,9 @@ from haystack import default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 
 from taskvec import EncodeOptions, Encoder, Task, quantize
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.pipeline import in_thread
-from taskvec.pooling import Vectors
-from taskvec_integrations.int8 import scaled_int8
-from taskvec_integrations.options import LazyEncoder, TaskChoice, choose_task
+from taskvec.integration import DEFAULT_MODEL, Vectors, run_in_thread, scaled_int8
+from taskvec_integrations.lazy_encoder import LazyEncoder
+from taskvec_integrations.task_choice import TaskChoice, choose_task
 
 log = logging.getLogger("taskvec")
 
@@ -89,7 +87,7 @@ class Embedder:
 
     async def warm_up_async(self) -> None:
         """`warm_up` in a thread: other tasks of the event loop go on."""
-        await in_thread(self.warm_up)
+        await run_in_thread(self.warm_up)
 
     def close(self) -> None:
         """Let go of the model, whose memory is freed when the last component that shares it has closed; a run loads it again."""
@@ -97,7 +95,7 @@ class Embedder:
 
     async def close_async(self) -> None:
         """`close` in a thread."""
-        await in_thread(self.close)
+        await run_in_thread(self.close)
 
     def to_dict(self) -> dict[str, Any]:
         """The parameters for Pipeline.dumps; ValueError for a token that is not from an environment variable."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from haystack import Document
 
 from haystack_integrations.components.embedders.taskvec.stitching import Chunk, Key, source_of, stitch
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 
 Around = Callable[[Sequence[Document]], tuple[str, str]]
 """What is read before and after the text of some Documents, as context alone."""

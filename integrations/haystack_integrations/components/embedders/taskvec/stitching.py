@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from haystack import Document
 
-from taskvec.late_chunking import Span
+from taskvec.integration import Span
 
 Key = str | int
 

@@ -7,8 +7,7 @@ from haystack import component
 
 from haystack_integrations.components.embedders.taskvec.settings import PACK, Embedder
 from taskvec import EncodeOptions, Task, Usage
-from taskvec.pipeline import in_thread
-from taskvec.tasks import QUERY_TASK
+from taskvec.integration import QUERY_TASK, run_in_thread
 
 
 @component
@@ -44,4 +43,4 @@ class TaskvecTextEmbedder(Embedder):
     @component.output_types(embedding=list[float], meta=dict[str, Any])
     async def run_async(self, text: str) -> dict[str, Any]:
         """`run` in a thread; cancelling it ends the work at the next batch."""
-        return await in_thread(self.run, text)
+        return await run_in_thread(self.run, text)

@@ -1,61 +1,16 @@
-"""What every adapter is told in the same words: which encoder, which task for documents and which for queries."""
+"""LazyEncoder: an encoder by name, loaded when it is first needed. The way to give a store or client a device or a dtype."""
 
 import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from taskvec import Encoder, Task, Usage, shared_encoder
-from taskvec.checkpoint.hub import DEFAULT_MODEL
-from taskvec.options import check_flag
-from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
-
-JINA_MODELS = ("jinaai/jina-embeddings-v3", DEFAULT_MODEL, "jina-embeddings-v3")
-"""Names that mean the encoder of an adapter, wherever its weights were loaded from."""
+from taskvec import Encoder, Usage, shared_encoder
+from taskvec.integration import DEFAULT_MODEL
 
 log = logging.getLogger("taskvec")
-
-TaskChoice = Task | str | None
-"""A task, its name, "auto" for the operation's own, None for the bare model."""
-
-
-def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
-    """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
-    if task == "auto":
-        return operation
-    return None if task is None else Task(task)
-
-
-@dataclass(frozen=True)
-class EmbedSettings:
-    """Settings of an adapter, given once, so that indexing and searching cannot disagree.
-
-    dimensions: None is the model's full width. late_chunking: chunks of one document share its context.
-    """
-
-    document_task: TaskChoice = "auto"
-    query_task: TaskChoice = "auto"
-    dimensions: int | None = None
-    late_chunking: bool = False
-
-    def __post_init__(self) -> None:
-        for operation in ("document", "query"):
-            self.task(operation)
-        check_flag("late_chunking", self.late_chunking)
-
-    def task(self, operation: Literal["document", "query"]) -> Task | None:
-        """The task for documents or for queries."""
-        if operation == "document":
-            return choose_task(self.document_task, DOCUMENT_TASK)
-        return choose_task(self.query_task, QUERY_TASK)
-
-
-def warn_of_cuts(usage: Usage, encoder: Encoder) -> None:
-    """Say so where texts of a call were longer than the model's context, for clients that return no report."""
-    if usage.truncated:
-        log.warning("%d texts were cut at %d tokens, the context of %s", usage.truncated, encoder.max_tokens, encoder.model_id)
 
 
 @dataclass
@@ -103,3 +58,9 @@ class LazyEncoder:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _loaded=None, _lock=threading.Lock())
+
+
+def warn_of_cuts(usage: Usage, encoder: Encoder) -> None:
+    """Say so where texts of a call were longer than the model's context, for clients that return no report."""
+    if usage.truncated:
+        log.warning("%d texts were cut at %d tokens, the context of %s", usage.truncated, encoder.max_tokens, encoder.model_id)

@@ -1,0 +1,41 @@
+"""Which task an adapter uses: passage for documents and query for queries, unless another one was asked for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from taskvec import Task
+from taskvec.integration import DOCUMENT_TASK, QUERY_TASK, check_flag
+
+TaskChoice = Task | str | None
+"""A task, its name, "auto" for the operation's own, None for the bare model."""
+
+
+def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
+    """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
+    if task == "auto":
+        return operation
+    return None if task is None else Task(task)
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """Settings of an adapter, given once, so that indexing and searching cannot disagree.
+
+    dimensions: None is the model's full width. late_chunking: chunks of one document share its context.
+    """
+
+    document_task: TaskChoice = "auto"
+    query_task: TaskChoice = "auto"
+    dimensions: int | None = None
+    late_chunking: bool = False
+
+    def __post_init__(self) -> None:
+        for operation in ("document", "query"):
+            self.task(operation)
+        check_flag("late_chunking", self.late_chunking)
+
+    def task(self, operation: Literal["document", "query"]) -> Task | None:
+        """The task for documents or for queries."""
+        if operation == "document":
+            return choose_task(self.document_task, DOCUMENT_TASK)
+        return choose_task(self.query_task, QUERY_TASK)
