@@ -1,1 +1,5 @@
-"""Native embedders for vector stores and frameworks, each a thin translation onto taskvec's encoder."""
+"""taskvec native in vector databases, frameworks, the command line and a server: one module or package for each."""
+
+from taskvec_integrations.moved import register
+
+register()
