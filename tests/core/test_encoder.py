@@ -104,7 +104,7 @@ def test_truncation_cuts_the_text_and_keeps_the_end_token(short: Encoder) -> Non
 ERRORS: list[tuple[Callable[[Encoder], object], type[Exception], str]] = [
     (lambda e: e.encode("a", task="retrieval"), ValueError,
      r"unknown task 'retrieval': use one of retrieval.query, .*, text-matching, or None"),
-    (lambda e: e.encode("a", dimensions=65), ValueError, "dimensions is 65, this model has vectors of 64: use 1 to 64"),
+    (lambda e: e.encode("a", dimensions=65), ValueError, "dimensions is 65, but this model's vectors have 64: use 1 to 64"),
     (lambda e: e.encode("a", dimensions=0), ValueError, "dimensions is 0, .* 64"),
     (lambda e: e.encode("a", dimensions=-1), ValueError, "dimensions is -1"),
     (lambda e: e.encode("a", dimensions=1.5), TypeError, "dimensions is 1.5: a whole number from 1 to 64"),

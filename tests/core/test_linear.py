@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from taskvec import Encoder, linear
-from taskvec.int8 import SYMMETRIC_ZERO, Int8Linear, int8_works, quantize
+from taskvec.int8 import SYMMETRIC_ZERO_POINT, Int8Linear, int8_works, quantize
 from taskvec.linear import Linear, PackedLinear, choose_linear, packing_works
 
 CPU = torch.device("cpu")
@@ -100,13 +100,13 @@ def test_int8_is_nearly_plain(dtype: torch.dtype, rows: int, inputs: int, output
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("by_row", [True, False])
-def test_quantised_steps_are_near(by_row: bool, dtype: torch.dtype) -> None:
+def test_quantized_steps_are_near(by_row: bool, dtype: torch.dtype) -> None:
     x = torch.tensor([[-0.2, 0.0, 3.0], [1.0, 2.0, 4.0], [-5.0, -1.0, -2.0], [0.0, 0.0, 0.0], [7.0, 7.0, 90.0]])
     x = x.repeat(1, 70_000).to(dtype)  # long rows, so that there is more than one piece
     untouched = x.clone()
     scales = torch.tensor([[0.03], [0.05], [0.05], [1.0], [0.07]])
-    steps = quantize(x, 1 / scales, SYMMETRIC_ZERO) if by_row else quantize(x, 1 / 0.05, 100)
-    scale, zero = (scales, SYMMETRIC_ZERO) if by_row else (torch.tensor(0.05), 100)
+    steps = quantize(x, 1 / scales, SYMMETRIC_ZERO_POINT) if by_row else quantize(x, 1 / 0.05, 100)
+    scale, zero = (scales, SYMMETRIC_ZERO_POINT) if by_row else (torch.tensor(0.05), 100)
     assert steps.dtype is torch.uint8
     restored = (steps.float() - zero) * scale
     clipped = x.float().clamp((0 - zero) * scale, (255 - zero) * scale)

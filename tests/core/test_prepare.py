@@ -1,4 +1,4 @@
-"""Calls that are tokenised first and run in the company of others: the vectors of `encode`, however their sequences are mixed."""
+"""Calls that are tokenized first and run in the company of others: the vectors of `encode`, however their sequences are mixed."""
 
 from typing import Any
 

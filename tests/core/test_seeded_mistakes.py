@@ -78,12 +78,12 @@ def missing_instruction(patch: Patch) -> None:
     patch.setattr(tokenizer.TextTokenizer, "encode", lambda self, texts, instruction: right(self, texts, ""))
 
 
-def normalised_before_cut(patch: Patch) -> None:
+def normalized_before_cut(patch: Patch) -> None:
     def mean_pool(hidden: Tensor, batch: Any, dimensions: int) -> Tensor:
         return F.normalize(pooling.mean_pool(hidden, batch, hidden.shape[1]), dim=1)[:, :dimensions]
 
     patch.setattr(runner, "mean_pool", mean_pool)
-    patch.setattr(pipeline, "normalise", lambda vectors: vectors)
+    patch.setattr(pipeline, "normalize", lambda vectors: vectors)
 
 
 def special_tokens_not_pooled(patch: Patch) -> None:
@@ -138,7 +138,7 @@ MUTATIONS = [
     frequencies_shifted,
     missing_end_token,
     missing_instruction,
-    normalised_before_cut,
+    normalized_before_cut,
     special_tokens_not_pooled,
     attention_leaks,
     input_order_lost,

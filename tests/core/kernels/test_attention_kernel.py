@@ -20,7 +20,7 @@ from torch import Tensor
 from support.checkpoints import Shape, random_weights, write_native
 from support.kernels import survives, threads
 from taskvec import Encoder, attention
-from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
+from taskvec.attention import aligned_attention, amx_attention, amx_works, rotate_qkv
 from taskvec.kernels import attention as kernel_attention
 from taskvec.kernels import build, library
 from taskvec.packing import PackedTensors
@@ -53,7 +53,7 @@ def inputs(
 
 def exact(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """In float64, from angles that were not rounded."""
-    q, k, v = rotated(qkv.double(), *tables(batch.positions, qkv.shape[-1], torch.float64))
+    q, k, v = rotate_qkv(qkv.double(), *tables(batch.positions, qkv.shape[-1], torch.float64))
     parts = zip(*(x.transpose(0, 1).split(batch.lengths, 1) for x in (q, k, v)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 1).transpose(0, 1)
 
@@ -79,7 +79,7 @@ def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: fl
 @needs_amx
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 150), min_size=1, max_size=7), st.sampled_from(kernel_attention.HEAD_DIMS))
-def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
+def test_neighbors_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
     qkv, cos, sin, batch = inputs(lengths, head_dim)
     alone = [
         amx_attention(*(x.clone() for x in part), packed([len(part[0])]))
@@ -109,7 +109,7 @@ def test_scores_that_rise_to_the_end(head_dim: int) -> None:
     qkv, cos, sin, batch = inputs([400], head_dim)
     qkv[:, 1] = qkv[:1, 0] * torch.linspace(-40, 40, 400).view(-1, 1, 1)
     cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
-    q, k, v = (x.double().transpose(0, 1) for x in rotated(qkv, cos, sin))
+    q, k, v = (x.double().transpose(0, 1) for x in rotate_qkv(qkv, cos, sin))
     wanted = F.scaled_dot_product_attention(q, k, v).transpose(0, 1)
     torch.testing.assert_close(amx_attention(qkv, cos, sin, batch).double(), wanted, rtol=0.02, atol=0.02)
 
