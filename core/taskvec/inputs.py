@@ -43,7 +43,7 @@ def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[It
         _check_list(values, name, "encode_spans([text], [[(start, stop), ...]])")
     items, lists = list(read_texts(texts, "document")), list(spans)
     if len(items) != len(lists):
-        raise ValueError(f"there are {len(items)} texts, but {len(lists)} lists of spans: pass one list for each text")
+        raise ValueError(f"texts has {len(items)} entries, but spans has {len(lists)}: pass a list of spans for each text")
     for position, spans_of_text in enumerate(lists):
         _check_list(spans_of_text, f"spans[{position}]", "[(start, stop), ...]")
     return [

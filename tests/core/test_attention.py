@@ -15,7 +15,7 @@ def packed(lengths: list[int]) -> PackedTensors:
 
 
 def alone(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    parts = zip(*(x.transpose(0, 1).split(lengths, 1) for x in (q, k, v)), strict=True)
+    parts = zip(*(x.transpose(0, 1).split_with_sizes(lengths, 1) for x in (q, k, v)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 1).transpose(0, 1)
 
 

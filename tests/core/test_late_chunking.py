@@ -265,5 +265,5 @@ def test_a_lone_span_far_inside_gets_context_on_both_sides() -> None:
 
 def test_an_instruction_that_fills_the_window() -> None:
     document = TokenizedDocument(np.arange(20), prefix=10, starts=np.arange(9))
-    with pytest.raises(ValueError, match="the instruction leaves no room: it takes 9 of 11 tokens"):
+    with pytest.raises(ValueError, match="the instruction leaves no room: it takes 9 of 11 tokens, shorten it"):
         document_sequences(document, [(0, 3)], 0, max_tokens=11)
