@@ -32,7 +32,8 @@ def test_shapes_and_dtypes(vectors: Vectors, precision: str, dtype: str) -> None
     assert np.array_equal(single, quantized[3])
     for empty in (quantize(vectors[:0], precision, ranges=ranges), quantize(vectors[:0], precision)):
         assert isinstance(empty, np.ndarray)
-        assert (empty.shape, empty.dtype) == ((0, width), dtype)
+        assert empty.shape == (0, width)
+        assert empty.dtype == dtype
 
 
 def test_steps_follow_the_ranges_and_clip(vectors: Vectors) -> None:
