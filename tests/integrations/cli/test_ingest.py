@@ -96,7 +96,7 @@ def test_only_some_of_many_failures_are_printed(taskvec: Taskvec) -> None:
 def test_a_dry_run_refuses_what_the_run_would(taskvec: Taskvec) -> None:
     done = taskvec("ingest", "-", *ingest_arguments(TO, "--dimensions", 9999, "--dry-run"), stdin='{"text": "a"}\n')
     assert done.code == 1
-    assert "dimensions is 9999, this model has vectors of 384" in done.err
+    assert "dimensions is 9999, but this model's vectors have 384" in done.err
 
 
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
@@ -167,7 +167,7 @@ def test_the_database_is_asked_before_the_model_is_loaded(taskvec: Taskvec) -> N
         (["--to", "milvus://127.0.0.1:1"], "milvus://127.0.0.1:1 cannot be reached"),
         (["--to", "pinecone://docs"], "PINECONE_API_KEY is not set"),
         (["--to", TO, "--text-column", "body"], "stdin has no column 'body', it has id, text"),
-        (["--to", TO, "--dimensions", "999"], "dimensions is 999, this model has vectors of 384: use 1 to 384"),
+        (["--to", TO, "--dimensions", "999"], "dimensions is 999, but this model's vectors have 384: use 1 to 384"),
         (["--to", TO, "--model", "jinaai/nothing"], "(the small English model needs no download: --model mini)"),
         (["--to", TO, "--device", "warp"], "device 'warp' is not one torch knows"),
         (["--to", TO, "--retry", "-1"], "retry_seconds is -1.0: use 0"),

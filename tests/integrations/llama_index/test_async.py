@@ -52,14 +52,14 @@ def test_loading_and_encoding_leave_the_loop_alone(call: str, late: bool, make: 
 def test_cancelling_ends_the_work(late: bool, short: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     model = TaskvecEmbedding(encoder=short, late_chunking=late, embed_batch_size=1000)
     batches: list[float] = []
-    run = Runner.__call__
+    run = Runner.run
 
     def counted(self: Runner, *args: Any) -> Any:
         batches.append(time.perf_counter())
         time.sleep(0.01)
         return run(self, *args)
 
-    monkeypatch.setattr(Runner, "__call__", counted)
+    monkeypatch.setattr(Runner, "run", counted)
     nodes = Pieces()([Document(text="One of many. " * 4000)])
 
     async def main() -> None:

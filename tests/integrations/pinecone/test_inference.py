@@ -98,7 +98,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"parameters": {"input_typ": "query"}}, ValueError, "unknown parameter 'input_typ': the parameters are input_type, trunc"),
     ({"parameters": {"input_type": "document"}}, ValueError, "input_type is 'document': use 'passage' or 'query'"),
     ({"parameters": {"truncate": "START"}}, ValueError, "truncate is 'START': use 'END' or 'NONE'"),
-    ({"parameters": {"dimension": 385}}, ValueError, "dimensions is 385, this model has vectors of 384: use 1 to 384"),
+    ({"parameters": {"dimension": 385}}, ValueError, "dimensions is 385, but this model's vectors have 384: use 1 to 384"),
     ({"parameters": {"task": "search"}}, ValueError, "unknown task 'search': use one of retrieval.query"),
     ({"parameters": {"task": "separation", "input_type": "query"}}, ValueError, "both choose the adapter: give one of them"),
     ({"parameters": {"late_chunking": 1}}, TypeError, "late_chunking is 1: True or False"),

@@ -23,7 +23,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ([{"_id": "a" * 513, "text": "b"}], ValueError, "record 0 has an id of 513 characters, 'a+'...: Pinecone takes 1 to 512"),
     ([{"_id": "", "text": "b"}], ValueError, "has an id of 0 characters"),
     ([{"_id": "a", "body": "b"}], ValueError, "record 'a' has no field 'text' to embed, it has 'body': name .* text_field="),
-    ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int, a str was expected"),
+    ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int: a str was expected"),
     ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores no nulls, leave"),
     ([{**GOOD, "year": float("nan")}], ValueError, "record 'good' has nan in the field 'year'"),
     ([{**GOOD, "year": 10**30}], ValueError, "'good' has a value in the field 'year' that JSON cannot hold: Integer exceeds"),

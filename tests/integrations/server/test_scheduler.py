@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from taskvec import Task, Usage
-from taskvec.options import Settings
+from taskvec.options import EncodeSettings
 from taskvec.packing import Batch, Pool, TokenSequence
 from taskvec.pipeline import Prepared
-from taskvec.pooling import Vectors, normalise
+from taskvec.pooling import Vectors, normalize
 from taskvec_integrations.server import scheduler as module
 from taskvec_integrations.server.queue import OverloadedError
 from taskvec_integrations.server.scheduler import Ran, Scheduler
@@ -63,12 +63,12 @@ def call(*lengths: int, task: Task | None = PASSAGE, first: int = 1) -> Prepared
     for row, length in enumerate(lengths):
         sequences.append(TokenSequence.whole(np.arange(first, first + length), row))
         first += length
-    settings = Settings(task, WIDTH, "", True, True, False, Usage())
+    settings = EncodeSettings(task, WIDTH, "", True, True, False, Usage())
     return Prepared(sequences, len(lengths), Usage(len(lengths), sum(lengths)), settings)
 
 
 def expected(prepared: Prepared) -> Vectors:
-    return normalise(np.array([vector_of(sequence.ids) for sequence in prepared.sequences]))
+    return normalize(np.array([vector_of(sequence.ids) for sequence in prepared.sequences]))
 
 
 Make = Callable[..., "asyncio.Task[Vectors]"]
@@ -131,7 +131,7 @@ def test_pools_of_a_document_are_added_up_by_their_weights(encoder: HeldEncoder)
             return await scheduler(prepared)
 
     second = vector_of(np.arange(5, 9)) * 0.25 + vector_of(np.arange(20, 28)) * 0.75
-    np.testing.assert_allclose(asyncio.run(run()), normalise(np.array([vector_of(np.arange(1, 5)), second])), rtol=1e-6)
+    np.testing.assert_allclose(asyncio.run(run()), normalize(np.array([vector_of(np.arange(1, 5)), second])), rtol=1e-6)
 
 
 def order_of(encoder: HeldEncoder, *waiting: Prepared) -> list[tuple[Task | None, tuple[int, ...]]]:

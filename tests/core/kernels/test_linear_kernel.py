@@ -8,16 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from support.checkpoints import Shape, random_weights, write_native
-from support.kernels import survives, threads
+from support.kernels import Doubles, LinearCase, survives, threads
 from taskvec import Encoder, linear
-from taskvec.int8 import Int8Linear, quantize_weight
+from taskvec.int8 import Int8Linear
 from taskvec.kernels import build, library
 from taskvec.kernels import linear as kernel_linear
 from taskvec.kernels.linear import AmxLinear, amx_int8_works
@@ -26,37 +25,9 @@ from taskvec.linear import choose_linear
 CPU = torch.device("cpu")
 SHAPES = [(1, 1), (63, 31), (64, 32), (65, 33), (130, 97), (1024, 96), (384, 1152)]
 ROWS = [1, 15, 16, 17, 31, 32, 33, 300]
-Doubles = npt.NDArray[np.float64]
 needs_kernel = pytest.mark.skipif(
     kernel_linear.linear_kernel() is None, reason="this machine has no AMX for int8, no C compiler or no OpenMP of torch"
 )
-
-
-class Case:
-    """A layer with random weights and what it is given; `spread` is that of the inputs."""
-
-    def __init__(self, rows: int, inputs: int, outputs: int, spread: float = 1.0) -> None:
-        generator = torch.Generator().manual_seed(rows)
-        sizes = ((rows, inputs), (outputs, inputs), (outputs,), (rows, outputs))
-        self.x, self.weight, self.bias, self.residual = (torch.randn(*size, generator=generator).bfloat16() for size in sizes)
-        self.x *= spread
-        self.weight *= inputs**-0.5
-        self.layer = AmxLinear.pack(self.weight, self.bias)
-
-    def all(self, rows: slice = slice(None)) -> list[Tensor]:
-        """What the three methods give."""
-        x, residual = self.x[rows].clone(), self.residual[rows].clone()
-        return [self.layer(x), self.layer.gelu(x), self.layer.add(x, residual)]
-
-    def exact(self) -> list[Doubles]:
-        """The same in integers and float64, not rounded to bfloat16."""
-        x, steps, scales = self.x.float().numpy(), *(part.numpy() for part in quantize_weight(self.weight))
-        low, high = (np.float32(0) + bound for bound in (x.min(1, initial=0, keepdims=True), x.max(1, initial=0, keepdims=True)))
-        step = np.maximum(high / np.float32(255) - low / np.float32(255), np.float32(1.2e-38))
-        zero = np.rint(-low * (1 / step)).astype(np.int64)
-        own = (np.rint(x * (1 / step)).astype(np.int64) + zero).clip(0, 255) - zero
-        y = (own @ steps.astype(np.int64).T) * step.astype(np.float64) * scales + self.bias.double().numpy()
-        return [y, F.gelu(torch.from_numpy(y)).numpy(), y + self.residual.double().numpy()]
 
 
 def assert_rounded(found: Tensor, exact: Doubles, slack: float = 1e-6) -> None:
@@ -69,7 +40,7 @@ def assert_rounded(found: Tensor, exact: Doubles, slack: float = 1e-6) -> None:
 @pytest.mark.parametrize(("inputs", "outputs"), SHAPES)
 @pytest.mark.parametrize("rows", ROWS)
 def test_exact_up_to_rounding_to_bfloat16(rows: int, inputs: int, outputs: int) -> None:
-    case = Case(rows, inputs, outputs)
+    case = LinearCase(rows, inputs, outputs)
     for found, wanted, slack in zip(case.all(), case.exact(), (1e-6, 6e-6, 1e-6), strict=True):
         assert found.dtype is torch.bfloat16
         assert_rounded(found, wanted, slack)
@@ -78,7 +49,7 @@ def test_exact_up_to_rounding_to_bfloat16(rows: int, inputs: int, outputs: int) 
 @needs_kernel
 @pytest.mark.parametrize("outputs", [1024, 1000])
 def test_results_that_go_past_the_caches_are_the_same(outputs: int) -> None:
-    case = Case(1100, 128, outputs)  # more than 2 ** 20 of them, in more than one group of rows
+    case = LinearCase(1100, 128, outputs)  # more than 2 ** 20 of them, in more than one group of rows
     for found, wanted in zip(case.all(), case.exact(), strict=True):
         assert_rounded(found, wanted, 6e-6)
     for found, part in zip(case.all(), case.all(slice(0, 200)), strict=True):
@@ -88,7 +59,7 @@ def test_results_that_go_past_the_caches_are_the_same(outputs: int) -> None:
 @needs_kernel
 @pytest.mark.parametrize("spread", [1e-38, 1e-36, 1e-20, 1e20, 1e36])
 def test_huge_and_tiny_inputs(spread: float) -> None:
-    case = Case(20, 100, 40, spread)
+    case = LinearCase(20, 100, 40, spread)
     case.x[7] = 0
     for found, wanted in zip(case.all(), case.exact(), strict=True):
         assert found.isfinite().all()
@@ -98,7 +69,7 @@ def test_huge_and_tiny_inputs(spread: float) -> None:
 
 @needs_kernel
 def test_tiny_inputs_count_where_weights_are_huge() -> None:
-    case = Case(20, 100, 40, 1e-38)
+    case = LinearCase(20, 100, 40, 1e-38)
     case.weight, case.bias = case.weight * 1e37, torch.zeros(40)
     case.layer = AmxLinear.pack(case.weight, case.bias)
     assert case.exact()[0].std() > 0.01
@@ -108,8 +79,8 @@ def test_tiny_inputs_count_where_weights_are_huge() -> None:
 
 @needs_kernel
 @pytest.mark.parametrize("flaw", [torch.nan, -torch.nan, torch.inf, -torch.inf])
-def test_no_numbers_stay_in_their_row_and_are_seen(flaw: float) -> None:
-    case = Case(40, 130, 70)
+def test_nan_and_infinity_stay_in_their_row_and_are_seen(flaw: float) -> None:
+    case = LinearCase(40, 130, 70)
     wanted = case.all()
     case.x[20, 129] = flaw
     for found, before in zip(case.all(), wanted, strict=True):
@@ -130,7 +101,7 @@ def test_gelu_is_near_everywhere() -> None:
 @needs_kernel
 @pytest.mark.parametrize(("inputs", "outputs"), [(65, 33), (512, 1100), (1024, 96)])
 def test_company_and_threads_change_no_bit(inputs: int, outputs: int) -> None:
-    case = Case(150, inputs, outputs)
+    case = LinearCase(150, inputs, outputs)
     wanted = case.all()
     for count in (1, 2, 3, 16):
         with threads(count):
@@ -141,7 +112,7 @@ def test_company_and_threads_change_no_bit(inputs: int, outputs: int) -> None:
 
 @needs_kernel
 def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Case(37, 100, 70)
+    case = LinearCase(37, 100, 70)
     wanted = case.all()
     made = []
 
@@ -149,12 +120,11 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
         size = x.numel() * x.element_size()
         memory = torch.full((size + 8192,), value, dtype=torch.uint8)
         start = -memory.data_ptr() % 64 + 4096
-        own = memory[start : start + size].view(x.dtype).view(x.shape)
         made.append((memory, start, start + size))
-        return own
+        return memory[start : start + size].view(x.dtype).view(x.shape)
 
     def empty(*size: int, dtype: torch.dtype) -> Tensor:
-        # 0xff in every byte is no number, neither as bfloat16 nor as float32.
+        # 0xff in every byte is NaN, as bfloat16 and as float32.
         return surrounded(torch.zeros(*size, dtype=dtype))
 
     case.x, case.residual = (surrounded(x).copy_(x) for x in (case.x, case.residual))
@@ -169,11 +139,10 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
 
 AT_THE_EDGE = """
 import torch
-from support.kernels import at_the_edge
-from test_int8 import Case
+from support.kernels import LinearCase, at_the_edge
 
 for rows, inputs, outputs in ((1, 1, 1), (7, 65, 33), (33, 100, 70), (300, 31, 97), (17, 128, 64)):
-    case = Case(rows, inputs, outputs)
+    case = LinearCase(rows, inputs, outputs)
     wanted = case.all()
     parts = ("weight", "scales", "totals", "bias")
     layer = case.layer._replace(**{name: at_the_edge(getattr(case.layer, name)) for name in parts})
@@ -191,7 +160,7 @@ def test_nothing_beyond_the_last_row_is_read() -> None:
 
 @needs_kernel
 def test_inputs_are_taken_as_they_lie_and_kept() -> None:
-    case = Case(40, 96, 96)
+    case = LinearCase(40, 96, 96)
     wanted = case.all()
     x, residual = (torch.stack((x, x.flip(0)), 1)[:, 0] for x in (case.x, case.residual))
     assert not x.is_contiguous()
@@ -204,12 +173,12 @@ def test_inputs_are_taken_as_they_lie_and_kept() -> None:
 
 @needs_kernel
 def test_threads_of_python_may_call_at_once() -> None:
-    cases = [Case(rows, 512, 1024) for rows in range(30, 38)]
+    cases = [LinearCase(rows, 512, 1024) for rows in range(30, 38)]
     wanted = [case.all() for case in cases]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(5):
-            for found, own in zip(pool.map(Case.all, cases), wanted, strict=True):
-                assert all(torch.equal(one, other) for one, other in zip(found, own, strict=True))
+            for found, expected in zip(pool.map(LinearCase.all, cases), wanted, strict=True):
+                assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @needs_kernel
@@ -269,6 +238,6 @@ def test_left_out_where_it_is_wrong(method: str, monkeypatch: pytest.MonkeyPatch
     with caplog.at_level(logging.WARNING, "taskvec"):
         assert amx_int8_works.__wrapped__()
         assert not caplog.records
-        monkeypatch.setattr(AmxLinear, method, lambda *given: right(*given) + 0.2)
+        monkeypatch.setattr(AmxLinear, method, lambda *args: right(*args) + 0.2)
         assert not amx_int8_works.__wrapped__()
     assert "linear.c" in caplog.text

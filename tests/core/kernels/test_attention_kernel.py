@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,43 +17,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from support.checkpoints import Shape, random_weights, write_native
-from support.kernels import survives, threads
+from support.kernels import attention_inputs, packed, rope_tables, survives, threads
 from taskvec import Encoder, attention
-from taskvec.attention import aligned_attention, amx_attention, amx_works, rotated
+from taskvec.attention import aligned_attention, amx_attention, amx_works, rotate_qkv
 from taskvec.kernels import attention as kernel_attention
 from taskvec.kernels import build, library
 from taskvec.packing import PackedTensors
 
-CPU = torch.device("cpu")
 needs_amx = pytest.mark.skipif(
     kernel_attention.attention_kernel(64) is None, reason="this machine has no AMX, no C compiler or no OpenMP of torch"
 )
 
 
-def packed(lengths: Sequence[int]) -> PackedTensors:
-    starts = torch.from_numpy(np.cumsum([0, *lengths]).astype(np.int32))
-    positions = torch.cat([torch.arange(length) for length in lengths])
-    return PackedTensors(tuple(lengths), starts, positions, starts, starts, starts)
-
-
-def tables(positions: Tensor, head_dim: int, dtype: torch.dtype = torch.bfloat16) -> tuple[Tensor, Tensor]:
-    angles = (positions[:, None] * 20000 ** (-torch.arange(0, head_dim, 2) / head_dim)).view(len(positions), 1, 1, -1)
-    return angles.cos().repeat(1, 1, 1, 2).to(dtype), angles.sin().to(dtype)
-
-
-def inputs(
-    lengths: Sequence[int], head_dim: int, spread: float = 1.0, heads: int = 3
-) -> tuple[Tensor, Tensor, Tensor, PackedTensors]:
-    batch = packed(lengths)
-    generator = torch.Generator().manual_seed(sum(lengths))
-    qkv = torch.randn(sum(lengths), 3, heads, head_dim, generator=generator).mul_(spread).bfloat16()
-    return qkv, *tables(batch.positions, head_dim), batch
-
-
 def exact(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """In float64, from angles that were not rounded."""
-    q, k, v = rotated(qkv.double(), *tables(batch.positions, qkv.shape[-1], torch.float64))
-    parts = zip(*(x.transpose(0, 1).split(batch.lengths, 1) for x in (q, k, v)), strict=True)
+    q, k, v = rotate_qkv(qkv.double(), *rope_tables(batch.positions, qkv.shape[-1], torch.float64))
+    parts = zip(*(x.transpose(0, 1).split_with_sizes(batch.lengths, 1) for x in (q, k, v)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 1).transpose(0, 1)
 
 
@@ -67,24 +45,23 @@ def rms(x: Tensor) -> float:
 @pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("lengths", [(1, 2, 15, 16, 17), (31, 32, 33, 63, 64, 65), (1200, 129, 206, 40)], ids=str)
 def test_no_farther_from_float64_than_torch(lengths: tuple[int, ...], spread: float, head_dim: int) -> None:
-    given = inputs(lengths, head_dim, spread, heads=24)
-    wanted = exact(*given)
-    ours, theirs = (attend(*given).double() - wanted for attend in (amx_attention, aligned_attention))
+    qkv, cos, sin, batch = attention_inputs(lengths, head_dim, spread, heads=24)
+    wanted = exact(qkv, cos, sin, batch)
+    ours, theirs = (attend(qkv, cos, sin, batch).double() - wanted for attend in (amx_attention, aligned_attention))
     assert rms(ours) <= 1.1 * rms(theirs)
-    for own, other in zip(ours.split(lengths), theirs.split(lengths), strict=True):  # few numbers, so they scatter
-        assert rms(own) <= 2 * rms(other)
-        assert own.abs().max() <= 2 * other.abs().max()
+    parts = zip(ours.split_with_sizes(lengths), theirs.split_with_sizes(lengths), strict=True)
+    for one, other in parts:  # few numbers, so they scatter
+        assert rms(one) <= 2 * rms(other)
+        assert one.abs().max() <= 2 * other.abs().max()
 
 
 @needs_amx
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 150), min_size=1, max_size=7), st.sampled_from(kernel_attention.HEAD_DIMS))
-def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
-    qkv, cos, sin, batch = inputs(lengths, head_dim)
-    alone = [
-        amx_attention(*(x.clone() for x in part), packed([len(part[0])]))
-        for part in zip(qkv.split(lengths), cos.split(lengths), sin.split(lengths), strict=True)
-    ]
+def test_neighbors_and_threads_change_no_bit(lengths: list[int], head_dim: int) -> None:
+    qkv, cos, sin, batch = attention_inputs(lengths, head_dim)
+    parts = zip(*(x.split_with_sizes(lengths) for x in (qkv, cos, sin)), strict=True)
+    alone = [amx_attention(q.clone(), c.clone(), s.clone(), packed([len(q)])) for q, c, s in parts]
     for count in (1, 2, 5):
         with threads(count):
             assert torch.equal(amx_attention(qkv, cos, sin, batch), torch.cat(alone))
@@ -93,11 +70,11 @@ def test_neighbours_and_threads_change_no_bit(lengths: list[int], head_dim: int)
 @needs_amx
 def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
     lengths = (1029, 800)  # the last piece of the first is 5 queries
-    given = inputs(lengths, 64, spread=3)
+    qkv, cos, sin, batch = attention_inputs(lengths, 64, spread=3)
     found = []
     for count in (1, 2, 16):
         with threads(count):
-            found.append(amx_attention(*given))
+            found.append(amx_attention(qkv, cos, sin, batch))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
@@ -106,10 +83,10 @@ def test_a_long_text_is_split_among_threads_without_a_difference() -> None:
 @pytest.mark.parametrize("head_dim", kernel_attention.HEAD_DIMS)
 def test_scores_that_rise_to_the_end(head_dim: int) -> None:
     """The largest score comes in the last block, powers of two above all before: what was summed up must be scaled down."""
-    qkv, cos, sin, batch = inputs([400], head_dim)
+    qkv, cos, sin, batch = attention_inputs([400], head_dim)
     qkv[:, 1] = qkv[:1, 0] * torch.linspace(-40, 40, 400).view(-1, 1, 1)
     cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
-    q, k, v = (x.double().transpose(0, 1) for x in rotated(qkv, cos, sin))
+    q, k, v = (x.double().transpose(0, 1) for x in rotate_qkv(qkv, cos, sin))
     wanted = F.scaled_dot_product_attention(q, k, v).transpose(0, 1)
     torch.testing.assert_close(amx_attention(qkv, cos, sin, batch).double(), wanted, rtol=0.02, atol=0.02)
 
@@ -117,7 +94,7 @@ def test_scores_that_rise_to_the_end(head_dim: int) -> None:
 @needs_amx
 def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [70, 5, 33]
-    qkv, cos, sin, batch = inputs(lengths, 64)
+    qkv, cos, sin, batch = attention_inputs(lengths, 64)
     wanted = amx_attention(qkv, cos, sin, batch)
     assert wanted.isfinite().all()
 
@@ -127,16 +104,14 @@ def test_what_lies_around_and_what_lay_there_before_does_not_matter(monkeypatch:
         return rows[40:-40]
 
     empty = torch.empty
-    # 0xff in every byte is no number, neither as bfloat16 nor as float32.
-    monkeypatch.setattr(
-        kernel_attention.torch, "empty", lambda *size, dtype: empty(*size, dtype=dtype).view(torch.uint8).fill_(255).view(dtype)
-    )
+    # 0xff in every byte is NaN, as bfloat16 and as float32.
+    monkeypatch.setattr(torch, "empty", lambda *size, dtype: empty(*size, dtype=dtype).view(torch.uint8).fill_(255).view(dtype))
     assert torch.equal(amx_attention(surrounded(qkv), surrounded(cos), surrounded(sin), batch), wanted)
 
 
 @needs_amx
-def test_no_numbers_stay_within_their_sequence() -> None:
-    qkv, cos, sin, batch = inputs([20, 45, 20], 64)
+def test_nan_stays_within_its_sequence() -> None:
+    qkv, cos, sin, batch = attention_inputs([20, 45, 20], 64)
     wanted = amx_attention(qkv, cos, sin, batch)
     qkv[20:65] = torch.nan
     found = amx_attention(qkv, cos, sin, batch)
@@ -148,19 +123,18 @@ def test_no_numbers_stay_within_their_sequence() -> None:
 @needs_amx
 def test_small_numbers_are_numbers_again_afterwards() -> None:
     """While it runs they are taken as 0, which is a setting of the thread."""
-    amx_attention(*inputs([20], 64))
+    amx_attention(*attention_inputs([20], 64))
     assert float(torch.full((1,), 1e-40) * 1) > 0
 
 
 AT_THE_EDGE = """
 import torch
-from support.kernels import at_the_edge
-from test_amx import inputs
+from support.kernels import at_the_edge, attention_inputs
 from taskvec.attention import amx_attention
 
 for lengths in ([1], [7], [33], [64, 1], [31, 18]):
     for head_dim in (32, 64):
-        qkv, cos, sin, batch = inputs(lengths, head_dim)
+        qkv, cos, sin, batch = attention_inputs(lengths, head_dim)
         found = amx_attention(*map(at_the_edge, (qkv, cos, sin)), batch)
         assert torch.equal(found, amx_attention(qkv, cos, sin, batch))
 """
@@ -174,11 +148,11 @@ def test_nothing_beyond_the_last_row_is_read() -> None:
 
 @needs_amx
 def test_threads_of_python_may_call_at_once() -> None:
-    given = [inputs([length, 150, 40], 64) for length in range(100, 108)]
-    wanted = [amx_attention(*one) for one in given]
+    cases = [attention_inputs([length, 150, 40], 64) for length in range(100, 108)]
+    wanted = [amx_attention(*case) for case in cases]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(10):
-            found = pool.map(lambda one: amx_attention(*one), given)
+            found = pool.map(lambda case: amx_attention(*case), cases)
             assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
@@ -201,10 +175,9 @@ def test_an_encoder_with_it_and_without(dtype: str, tmp_path: Path, monkeypatch:
     assert (ours * alone).sum(1).min() >= least
 
 
-def compiled(**functions: Any) -> Any:
-    """What was compiled, computing nothing."""
-    own = {"taskvec_space": SimpleNamespace(), "taskvec_attention": SimpleNamespace()}
-    return SimpleNamespace(**(own | functions))
+def compiled() -> Any:
+    """A library that computes nothing."""
+    return SimpleNamespace(taskvec_space=SimpleNamespace(), taskvec_attention=SimpleNamespace())
 
 
 @pytest.fixture
@@ -262,7 +235,7 @@ def test_left_out_where_something_is_missing(flaw: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("off", [0.0, 0.1])
 def test_left_out_where_it_is_wrong(off: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def kernel(head_dim: int) -> Any:
-        return SimpleNamespace(attend=lambda *given: (aligned_attention(*given) + off).bfloat16())
+        return SimpleNamespace(attend=lambda *args: (aligned_attention(*args) + off).bfloat16())
 
     monkeypatch.setattr(attention, "attention_kernel", kernel)
     with caplog.at_level(logging.WARNING, "taskvec"):

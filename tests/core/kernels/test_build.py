@@ -33,12 +33,12 @@ def source(tmp_path: Path) -> Path:
 
 def answer(source: Path, *flags: str) -> int | None:
     library = build.load(source, flags)
-    return library.answer() if library else None
+    return int(library.answer()) if library else None
 
 
 @needs_compiler
 def test_compiled_once_for_each_source_and_flags(cache: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = []
+    runs: list[list[str]] = []
     run = subprocess.run
 
     def counted(command: list[str], **options: object) -> object:
@@ -141,16 +141,16 @@ def test_without_a_compiler_or_a_private_cache_nothing_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    said = flaw(monkeypatch, cache)
+    reason = flaw(monkeypatch, cache)
     with caplog.at_level(logging.INFO, "taskvec"):
         assert answer(source, "-DANSWER=42") is None
     assert [record.levelname for record in caplog.records] == ["INFO"]
-    assert said in caplog.text
+    assert reason in caplog.text
     assert "answer.c" in caplog.text
 
 
 @needs_compiler
-def test_what_does_not_compile_is_said_and_leaves_nothing(cache: Path, source: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_does_not_compile_is_logged_and_leaves_nothing(cache: Path, source: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "taskvec"):
         assert answer(source) is None
     assert "ANSWER" in caplog.text
@@ -160,7 +160,7 @@ def test_what_does_not_compile_is_said_and_leaves_nothing(cache: Path, source: P
 @needs_compiler
 @pytest.mark.parametrize("how", ["writable", "link", "no library"])
 def test_a_file_that_is_not_ours_is_not_loaded(cache: Path, source: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    path = build.compiled(source, ["-DANSWER=42"])
+    path = build.compile_library(source, ["-DANSWER=42"])
     if how == "writable":
         path.chmod(0o666)
     elif how == "link":
