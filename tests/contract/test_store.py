@@ -9,7 +9,7 @@ import pytest
 
 from support.databases import Database
 from taskvec import Encoder
-from taskvec_integrations.ingestion.backend import Point
+from taskvec_integrations.ingestion.points import Point
 from taskvec_integrations.store import Document, IngestReport
 
 CURIE = ["Marie Curie was born in Warsaw in 1867.", "She shared the Nobel Prize in Physics.", "Her notebooks are radioactive."]

@@ -20,7 +20,7 @@ from support.pinecone.emulator import KEY, PineconeServer, pinecone
 from support.pinecone.needledb import create_index, needledb
 from support.qdrant.edge_client import EdgeClient
 from support.qdrant.http import stub_qdrant
-from taskvec_integrations.ingestion.backend import HASH_FIELD, uuid_of
+from taskvec_integrations.ingestion.points import HASH_FIELD, uuid_of
 from taskvec_integrations.milvus import MilvusStore, TextCollection
 from taskvec_integrations.pinecone import PineconeStore
 from taskvec_integrations.qdrant import QdrantStore

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from taskvec_integrations.ingestion.report import SHOWN, Failure
+from taskvec_integrations.ingestion.report import MAX_SHOWN_FAILURES, Failure
 
 DONE, FAILED, INTERRUPTED = 0, 3, 130
 """Exit codes beside 1 (an error ended it) and 2 (usage)."""
@@ -62,7 +62,7 @@ def progress(doing: str, total: int | None, unit: str) -> Iterator[Tell]:
 
 def show_failures(failed: list[Failure]) -> None:
     """The first failures, a line each, on stderr."""
-    for failure in failed[:SHOWN]:
+    for failure in failed[:MAX_SHOWN_FAILURES]:
         say(f"failed: {failure}")
-    if len(failed) > SHOWN:
-        say(f"... and {len(failed) - SHOWN:,} more")
+    if len(failed) > MAX_SHOWN_FAILURES:
+        say(f"... and {len(failed) - MAX_SHOWN_FAILURES:,} more")

@@ -195,7 +195,7 @@ def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
 
     assert arguments.DEFAULT_MODEL == DEFAULT_MODEL
     assert (arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)
-    assert arguments.SMALLEST == chunking.SMALLEST
+    assert arguments.SMALLEST == chunking.MIN_CHUNK_TOKENS
 
 
 def test_an_output_that_is_a_link_stays_one(taskvec: Taskvec, tmp_path: Path) -> None:
