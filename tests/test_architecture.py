@@ -69,16 +69,6 @@ def test_the_exceptions_are_used() -> None:
     assert {name for names in walls.INSIDE.values() for name in names} <= used
 
 
-def test_no_two_classes_share_a_name() -> None:
-    """Also with an underscore before one of them: a name means one thing in all of the product."""
-    places: dict[str, list[str]] = {}
-    for path in (*CORE, *INTEGRATIONS):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name.lstrip("_"), []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    assert {name: found for name, found in places.items() if len(found) > 1} == {}
-
-
 def test_there_is_no_import_circle() -> None:
     assert circle(file_graph(ROOT)) == []
     assert circle(room_graph(ROOT)) == []
