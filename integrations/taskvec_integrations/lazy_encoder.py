@@ -1,4 +1,4 @@
-"""LazyEncoder: an encoder by name, loaded when it is first needed. The way to give a store or client a device or a dtype."""
+"""LazyEncoder: an encoder by name, loaded when it is first needed. The way to give a store a device or a dtype."""
 
 import threading
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ __all__ = ["LazyEncoder", "warn_of_cuts"]
 class LazyEncoder:
     """An encoder, or the name of a model that is loaded when it is first needed.
 
-    Stores, clients and components that take `encoder=` take a LazyEncoder where a name alone does not say enough::
+    This is how a store is given a device, a dtype or a revision of a model that it loads itself::
 
         store = QdrantStore(client, "docs", encoder=LazyEncoder("mini", {"device": "cpu", "dtype": "int8"}))
 

@@ -75,7 +75,7 @@ def _refusal(url: str) -> str:
     scheme = scheme if PLAIN.fullmatch(scheme) else ""
     kind = scheme.partition("+")[0]
     accepted = [form.example for form in FORMS.get(kind, chain.from_iterable(FORMS.values()))]
-    advice = f"names no store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
+    advice = f"does not name a store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
     if not PLAIN.fullmatch(rest) or SECRET.search(url):
         keys = KEYS.get(kind) or ", ".join(KEYS.values())
         return f"{f'{scheme}://...'!r} {advice}; a key is never part of it, it is read from {keys}"

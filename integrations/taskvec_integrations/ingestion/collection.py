@@ -8,8 +8,8 @@ from taskvec_integrations.ingestion.points import Record
 
 # The fields of a record that must agree, with the name of the setting for each. Vectors with and without late chunking can be
 # compared, so only writing checks late_chunking.
-READING = {"fingerprint": "model", "dimensions": "dimensions", "document_task": "document_task", "metric": "metric"}
-WRITING = READING | {"late_chunking": "late_chunking"}
+SETTINGS_FOR_READING = {"fingerprint": "model", "dimensions": "dimensions", "document_task": "document_task", "metric": "metric"}
+SETTINGS_FOR_WRITING = SETTINGS_FOR_READING | {"late_chunking": "late_chunking"}
 
 
 def open_for_writing(backend: Backend, record: Record) -> None:
@@ -30,7 +30,7 @@ def open_for_writing(backend: Backend, record: Record) -> None:
             if found is None:  # otherwise another process made it in the meantime
                 raise
     if found is not None:
-        check(backend, found, record, WRITING)
+        check(backend, found, record, SETTINGS_FOR_WRITING)
         if found.record is None:
             if not found.empty:
                 raise ValueError(
@@ -50,7 +50,7 @@ def open_for_reading(backend: Backend, record: Record) -> None:
     found = backend.find()
     if found is None:
         raise LookupError(f"there is no collection {backend.name!r}: ingest into it first")
-    check(backend, found, record, READING)
+    check(backend, found, record, SETTINGS_FOR_READING)
     if found.record is None:
         raise ValueError(
             f"collection {backend.name!r} has no record of its model: a taskvec store did not fill it, use one that it filled"
