@@ -102,4 +102,4 @@ def test_a_progress_bar_goes_to_stderr(make: Make, capfd: pytest.CaptureFixture[
 
 def test_a_batch_size_is_said_to_have_no_effect(caplog: pytest.LogCaptureFixture) -> None:
     TaskvecDocumentEmbedder("mini", batch_size=32)
-    assert "batch_size=32 has no effect, batches are packed by tokens: use max_batch_tokens" in caplog.text
+    assert "batch_size=32 has no effect, because batches are packed by tokens: use max_batch_tokens" in caplog.text

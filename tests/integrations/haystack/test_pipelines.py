@@ -28,8 +28,8 @@ from support.haystack_texts import BREAD, CITY
 from support.paths import ROOT
 from taskvec import Encoder
 
-# milvus-haystack uses what pymilvus deprecates and changes Documents in place. qdrant-haystack makes indexes that Qdrant in memory
-# has no use for.
+# milvus-haystack uses what pymilvus deprecates and changes Documents in place. qdrant-haystack makes indexes that have no effect
+# in memory.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pymilvus.decorators.PyMilvusDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Mutating attribute"),

@@ -139,7 +139,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pyt
         (lambda make: make(query_task=["separation"]), ValueError, r"unknown task \['separation'\]"),
         (lambda make: make(dimension=64), ValueError, "dimension\n  Extra inputs are not permitted"),
         (lambda make: make(encoder=3), ValueError, "encoder\n  Input should be an instance of Encoder"),
-        (lambda make: make(model_name=3), ValueError, "model_name\n  Input should be a valid string"),
+        (lambda make: TaskvecEmbedding(model_name=3), ValueError, "model_name\n  Input should be a valid str"),  # type: ignore[arg-type]
         (lambda make: make(dimensions=500).get_query_embedding("a"), ValueError, "500, this model has vectors of 384: use 1 to"),
         (lambda make: make(revision="x").get_query_embedding("a"), ValueError, "has no revision 'x'"),
         (lambda make: make().get_query_embedding(["a"]), TypeError, "text 0 is list, a str was expected"),
