@@ -48,7 +48,8 @@ class QdrantBackend(Backend):
         if datatype not in ("float32", "float16"):
             raise ValueError(
                 f"datatype is {datatype!r}: use float32 or float16 (uint8 keeps only whole numbers from 0 to 255, so nothing "
-                "would be left of a vector of length 1; for int8 or binary create the collection yourself, with a quantization_config)"
+                "would be left of a vector of length 1; for int8 or binary create the collection yourself, with a "
+                "quantization_config)"
             )
         self.name = name
         self._client = ThreadSafeClient(client)
