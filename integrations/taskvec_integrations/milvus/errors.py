@@ -19,7 +19,7 @@ REFUSED_CODES = {6, 1100, 1101, 1102, 1804}
 def retry_after(error: Exception) -> float | None:
     """None where trying again will not help, else 0: Milvus never says how long to wait."""
     if isinstance(error, MilvusException):
-        code, message = error.code, error.message
+        code, message = _code(error), error.message
         busy = code in BUSY_CODES or (code == NOT_READY_CODE and "not ready" in message) or grpc_errors.is_busy(code, message)
         return 0.0 if busy else None
     if isinstance(error, grpc.RpcError):
@@ -30,7 +30,7 @@ def retry_after(error: Exception) -> float | None:
 def refused(error: Exception) -> bool:
     """Whether the server (or pymilvus, before sending) found something wrong with the rows themselves."""
     if isinstance(error, MilvusException):
-        return isinstance(error, ParamError | DataNotMatchException) or error.code in REFUSED_CODES
+        return isinstance(error, ParamError | DataNotMatchException) or _code(error) in REFUSED_CODES
     if isinstance(error, grpc.RpcError):
         return grpc_errors.refused(error)
     return isinstance(error, ValueError | TypeError)
@@ -39,7 +39,12 @@ def refused(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """What the server said, in one line."""
     if isinstance(error, MilvusException):
-        return f"{error.code}: {error.message}"
+        return f"{_code(error)}: {error.message}"
     if isinstance(error, grpc.RpcError):
         return grpc_errors.reason(error)
     return str(error) or type(error).__name__
+
+
+def _code(error: MilvusException) -> object:
+    """Milvus's number, or gRPC's code where pymilvus gave up trying (2.6.0 keeps the method that returns it)."""
+    return error.code() if callable(error.code) else error.code
