@@ -84,8 +84,8 @@ def test_a_run_that_ends_between_a_row_and_its_old_fields_is_mended(
 
 
 @on("lite")
-def test_an_edit_without_an_old_field_that_is_refused_leaves_the_row(plain: MilvusClient, mini: Encoder, name: str) -> None:
-    store = MilvusStore(plain, name, encoder=mini, dimensions=8, chunk_tokens=None)
+def test_an_edit_without_an_old_field_that_is_refused_leaves_the_row(plain: MilvusClient, short: Encoder, name: str) -> None:
+    store = MilvusStore(plain, name, encoder=short, dimensions=8, chunk_tokens=None)
     store.ingest([Document("a", "old", payload={"gone": 1})])
     assert store.ingest([Document("a", "long " * 20_000, payload={"v": 2})]).failed
     (hit,) = store.search("old")
