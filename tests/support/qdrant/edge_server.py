@@ -1,7 +1,7 @@
 """A Qdrant server on loopback for tests: the REST paths our clients use, answered by Qdrant's own engine in process (Edge).
 
-Every body that arrives is kept in `requests`. BM25 Documents are embedded here, as a server does. What Edge has no words for
-(groups) is put together from what it has.
+Every body that arrives is kept in `requests`. BM25 Documents are embedded here, as a server does. Groups, which Edge
+lacks, are put together from its queries.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from support.loopback import JsonHandler, LoopbackServer
 
 Json = Any
 
-OPTIMIZED_FROM = 1  # kilobytes: build indexes and quantize at once, so that a small test sees them
-METRIC = {"Cosine": edge.Distance.Cosine, "Dot": edge.Distance.Dot}
-DATATYPE = {
+INDEXING_THRESHOLD_KILOBYTES = 1  # build indexes and quantize at once, so that a small test sees them
+DISTANCES = {"Cosine": edge.Distance.Cosine, "Dot": edge.Distance.Dot}
+DATATYPES = {
     "float16": edge.VectorStorageDatatype.Float16,
     "float32": edge.VectorStorageDatatype.Float32,
     "uint8": edge.VectorStorageDatatype.Uint8,
@@ -29,27 +29,27 @@ DATATYPE = {
 }
 
 
-def hnsw(given: Json) -> Any:
-    if given is None:
+def hnsw(value: Json) -> Any:
+    if value is None:
         return None
-    payload_m, on_disk = given.get("payload_m"), given.get("on_disk")
+    payload_m, on_disk = value.get("payload_m"), value.get("on_disk")
     return edge.HnswIndexConfig(
-        m=given.get("m", 16), ef_construct=100, full_scan_threshold=1, payload_m=payload_m, on_disk=on_disk
+        m=value.get("m", 16), ef_construct=100, full_scan_threshold=1, payload_m=payload_m, on_disk=on_disk
     )
 
 
-def vector_params(given: Json) -> Any:
-    scalar = (given.get("quantization_config") or {}).get("scalar")
+def vector_params(value: Json) -> Any:
+    scalar = (value.get("quantization_config") or {}).get("scalar")
     quantization = scalar and edge.ScalarQuantizationConfig(
         type=edge.ScalarType.Int8, quantile=scalar.get("quantile"), always_ram=scalar.get("always_ram")
     )
-    multi = given.get("multivector_config")
+    multi = value.get("multivector_config")
     return edge.EdgeVectorParams(
-        size=given["size"],
-        distance=METRIC[given["distance"]],
-        datatype=DATATYPE[given.get("datatype")],
-        on_disk=given.get("on_disk"),
-        hnsw_config=hnsw(given.get("hnsw_config")),
+        size=value["size"],
+        distance=DISTANCES[value["distance"]],
+        datatype=DATATYPES[value.get("datatype")],
+        on_disk=value.get("on_disk"),
+        hnsw_config=hnsw(value.get("hnsw_config")),
         quantization_config=quantization,
         multivector_config=multi and edge.MultiVectorConfig(comparator=edge.MultiVectorComparator.MaxSim),
     )
@@ -63,54 +63,54 @@ def collection_config(body: Json) -> Any:
         sparse_vectors={
             name: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf) for name in body.get("sparse_vectors") or {}
         },
-        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=OPTIMIZED_FROM),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXING_THRESHOLD_KILOBYTES),
     )
 
 
-def vector(given: Json, *, query: bool) -> Any:
+def vector(value: Json, *, query: bool) -> Any:
     """A vector, named ones, or a Document, which must be one for BM25."""
-    if isinstance(given, dict) and "text" in given:
-        assert given["model"] == "Qdrant/bm25", given["model"]
-        bm25 = edge.Bm25(edge.Bm25Config(**given.get("options") or {}))
-        return bm25.embed_query(given["text"]) if query else bm25.embed_document(given["text"])
-    if isinstance(given, dict):
-        return {name: vector(one, query=query) for name, one in given.items()}
-    return given
+    if isinstance(value, dict) and "text" in value:
+        assert value["model"] == "Qdrant/bm25", value["model"]
+        bm25 = edge.Bm25(edge.Bm25Config(**value.get("options") or {}))
+        return bm25.embed_query(value["text"]) if query else bm25.embed_document(value["text"])
+    if isinstance(value, dict):
+        return {name: vector(one, query=query) for name, one in value.items()}
+    return value
 
 
-def condition(given: Json) -> Any:
-    if "must" in given:
-        return matching(given)
-    return edge.FieldCondition(key=given["key"], match=edge.MatchValue(given["match"]["value"]))
+def condition(value: Json) -> Any:
+    if "must" in value:
+        return matching(value)
+    return edge.FieldCondition(key=value["key"], match=edge.MatchValue(value["match"]["value"]))
 
 
-def matching(given: Json) -> Any:
-    return given and edge.Filter(must=[condition(one) for one in given["must"]])
+def matching(value: Json) -> Any:
+    return value and edge.Filter(must=[condition(one) for one in value["must"]])
 
 
-def search_params(given: Json) -> Any:
-    quantization = (given or {}).get("quantization")
-    return given and edge.SearchParams(
-        exact=given.get("exact") or False, quantization=quantization and edge.QuantizationSearchParams(**quantization)
+def search_params(value: Json) -> Any:
+    quantization = (value or {}).get("quantization")
+    return value and edge.SearchParams(
+        exact=value.get("exact") or False, quantization=quantization and edge.QuantizationSearchParams(**quantization)
     )
 
 
-def stage(given: Json, kind: Any) -> Any:
+def stage(value: Json, kind: Any) -> Any:
     """A query request or a prefetch, which is one inside another."""
-    query = given.get("query")
+    query = value.get("query")
     if isinstance(query, dict) and "fusion" in query:
         query = edge.Fusion.Rrf(k=2)
     elif query is not None:
         nearest = query["nearest"] if isinstance(query, dict) and "nearest" in query else query
-        query = edge.Query.Nearest(vector(nearest, query=True), given.get("using"))
-    prefetch = given.get("prefetch") or []
+        query = edge.Query.Nearest(vector(nearest, query=True), value.get("using"))
+    prefetch = value.get("prefetch") or []
     extra = {"with_payload": True} if kind is edge.QueryRequest else {}
     return kind(
-        limit=given.get("limit") or 10,
+        limit=value.get("limit") or 10,
         query=query,
         prefetches=[stage(one, edge.Prefetch) for one in ([prefetch] if isinstance(prefetch, dict) else prefetch)],
-        filter=matching(given.get("filter")),
-        params=search_params(given.get("params")),
+        filter=matching(value.get("filter")),
+        params=search_params(value.get("params")),
         **extra,
     )
 
@@ -128,14 +128,14 @@ def points_of(body: Json) -> list[Any]:
     return [edge.Point(one["id"], vector(one["vector"], query=False), one.get("payload") or {}) for one in points]
 
 
-def to_json(given: Any) -> Json:
-    if isinstance(given, edge.SparseVector):
-        return {"indices": given.indices, "values": given.values}
-    return {name: to_json(one) for name, one in given.items()} if isinstance(given, dict) else given
+def to_json(value: Any) -> Json:
+    if isinstance(value, edge.SparseVector):
+        return {"indices": value.indices, "values": value.values}
+    return {name: to_json(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
-class Collection:
-    """One Edge shard, spoken to in the words of the REST interface."""
+class EdgeCollection:
+    """One Edge shard behind the methods of the REST interface."""
 
     def __init__(self, path: str, body: Json) -> None:
         self.shard = edge.EdgeShard.create(path, collection_config(body))
@@ -157,7 +157,7 @@ class Collection:
 
     def batch(self, body: Json) -> Json:
         methods = {"upsert": self.upsert, "update_vectors": self.update_vectors}
-        return [methods[name](given) for operation in body["operations"] for name, given in operation.items()]
+        return [methods[name](value) for operation in body["operations"] for name, value in operation.items()]
 
     def query(self, body: Json) -> Json:
         hits = self.shard.query(stage(body, edge.QueryRequest))
@@ -180,49 +180,49 @@ class Collection:
 
 
 ROUTES = {
-    ("PUT", "index"): Collection.index,
-    ("PUT", "points"): Collection.upsert,
-    ("POST", "points"): Collection.retrieve,
-    ("PUT", "points/vectors"): Collection.update_vectors,
-    ("POST", "points/batch"): Collection.batch,
-    ("POST", "points/query"): Collection.query,
-    ("POST", "points/query/batch"): Collection.query_batch,
-    ("POST", "points/query/groups"): Collection.query_groups,
+    ("PUT", "index"): EdgeCollection.index,
+    ("PUT", "points"): EdgeCollection.upsert,
+    ("POST", "points"): EdgeCollection.retrieve,
+    ("PUT", "points/vectors"): EdgeCollection.update_vectors,
+    ("POST", "points/batch"): EdgeCollection.batch,
+    ("POST", "points/query"): EdgeCollection.query,
+    ("POST", "points/query/batch"): EdgeCollection.query_batch,
+    ("POST", "points/query/groups"): EdgeCollection.query_groups,
 }
 
 
-class Server(LoopbackServer):
+class EdgeServer(LoopbackServer):
     """`requests` are the (method, path, body) it was sent, `collections` what they made."""
 
     def __init__(self, folder: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), EdgeHandler)
         self.folder = folder
         self.requests: list[tuple[str, str, Json]] = []
-        self.collections: dict[str, Collection] = {}
+        self.collections: dict[str, EdgeCollection] = {}
 
     def answer(self, method: str, path: str, body: Json) -> Json:
         _, name, *rest = path.split("?", maxsplit=1)[0].strip("/").split("/", 2)
         if not rest:
-            self.collections[name] = Collection(f"{self.folder}/{name}", body)
+            self.collections[name] = EdgeCollection(f"{self.folder}/{name}", body)
             return True
         collection = self.collections[name]
         with collection.lock:
             return ROUTES[method, rest[0]](collection, body)
 
 
-class Handler(JsonHandler):
+class EdgeHandler(JsonHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: EdgeServer
 
     def respond(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.path == "/":
             self.reply(200, {"title": "qdrant", "version": version("qdrant-client")})
             return
-        given = json.loads(body) if body else None
-        self.server.requests.append((self.command, self.path, given))
+        value = json.loads(body) if body else None
+        self.server.requests.append((self.command, self.path, value))
         try:
-            answer = self.server.answer(self.command, self.path, given)
+            answer = self.server.answer(self.command, self.path, value)
             self.reply(200, {"result": answer, "status": "ok", "time": 0.0})
         except Exception as error:
             self.reply(400, {"status": {"error": f"{type(error).__name__}: {error}"}, "time": 0.0})
@@ -231,9 +231,9 @@ class Handler(JsonHandler):
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[Server]:
+def edge_server() -> Iterator[EdgeServer]:
     """A server for the length of a with-block."""
-    with tempfile.TemporaryDirectory() as folder, loopback.serving(Server(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, loopback.serving(EdgeServer(folder)) as server:
         try:
             yield server
         finally:
