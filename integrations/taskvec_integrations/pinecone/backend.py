@@ -71,7 +71,8 @@ class PineconeBackend(Backend):
         namespace = "" if namespace == DEFAULT_NAMESPACE else namespace
         if namespace == RECORD_NAMESPACE or not namespace.isascii():
             raise ValueError(
-                f"namespace is {namespace!r}: use an ASCII name other than {RECORD_NAMESPACE!r}, which holds the stores' own records"
+                f"namespace is {namespace!r}: use an ASCII name other than {RECORD_NAMESPACE!r}, "
+                "where the stores record how their vectors were made"
             )
         host = str(getattr(index, "host", "index")).rpartition("//")[2]
         self.name = f"{host}/{namespace or DEFAULT_NAMESPACE}"
