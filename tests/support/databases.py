@@ -218,13 +218,13 @@ class Pinecone(Usual):
 class PineconeEmulator(Sync, Pinecone):
     """Writes show late."""
 
-    delay = 0.02
+    lag = 3
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
 
     def create_index(self, dimensions: int, metric: str) -> tuple[str, str]:
-        self._server: PineconeServer = self._open.enter_context(pinecone(dimensions, metric, delay=self.delay))
+        self._server: PineconeServer = self._open.enter_context(pinecone(dimensions, metric, lag=self.lag))
         return KEY, self._server.url
 
     def points(self) -> dict[str, Stored]:
@@ -233,9 +233,9 @@ class PineconeEmulator(Sync, Pinecone):
 
 
 class PineconeEmulatorFromAsync(Async, PineconeEmulator):
-    """A plain index, and a coroutine that uses the store; no delay, for a change."""
+    """A plain index, and a coroutine that uses the store; no lag, for a change."""
 
-    delay = 0.0
+    lag = 0
 
 
 class PineconeNeedleDB(Sync, Pinecone):
