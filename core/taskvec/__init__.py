@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from taskvec.errors import CheckpointError
+from taskvec.model_names import DEFAULT_MODEL, MINI
 from taskvec.tasks import Task
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from taskvec.shared import shared_encoder
 
 __all__ = [
+    "DEFAULT_MODEL",
+    "MINI",
     "CheckpointError",
     "EncodeOptions",
     "Encoder",
