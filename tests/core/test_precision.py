@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from taskvec import Precision, calibrate, quantize
-from taskvec.precision import PRECISIONS
+from taskvec.precision_names import PRECISIONS
 
 
 @pytest.fixture
