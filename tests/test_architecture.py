@@ -29,7 +29,7 @@ INTEGRATIONS = sorted((ROOT / "integrations").rglob("*.py"))
 PREPARED = {"taskvec.packing", "taskvec.pipeline"}
 INSIDE = {
     # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
-    "cli/machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
+    "cli/doctor_machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
     "cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
     # The server's scheduler packs the texts of many calls.
     "server/jobs.py": PREPARED,

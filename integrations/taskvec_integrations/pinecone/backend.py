@@ -70,7 +70,8 @@ class PineconeBackend(Backend):
         self._namespace = namespace
         self._held = Held(self._list)
 
-    def point_id(self, document_id: str, chunk: int) -> str:
+    @staticmethod
+    def point_id(document_id: str, chunk: int) -> str:
         """The beginning of a record's id, see records.py."""
         return f"{document_id}#{chunk}"
 
