@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from taskvec_integrations.qdrant import QdrantStore
 
+Sections = list[list[ReferenceChunk]]
+"""The text by section and chunk."""
+
 COLLECTION = "python_reference"
 TOUR_QUESTIONS = 4
 """So many questions are asked in a tour."""
@@ -53,9 +56,7 @@ def default_folder() -> Path:
     return Path(cache) / "taskvec" / "demo"
 
 
-def run(
-    question: str | None, model: str, folder: Path, console: Console, sections: list[list[ReferenceChunk]] | None = None
-) -> None:
+def run(question: str | None, model: str, folder: Path, console: Console, sections: Sections | None = None) -> None:
     """Index the reference unless that was done before, then answer a question, or give the tour.
 
     Args:
@@ -86,16 +87,15 @@ def run(
     if model == MINI:
         command = f"{sys.argv[0]} demo" + (f" --folder {folder}" if folder != default_folder() else "")
         real = f"{command} --model {DEFAULT_MODEL}"
-        console.print(
-            NEXT_STEPS.format(again=f'{command} "your question"', real=real, folder=folder), soft_wrap=True, highlight=False
-        )
+        steps = NEXT_STEPS.format(again=f'{command} "your question"', real=real, folder=folder)
+        console.print(steps, soft_wrap=True, highlight=False)
 
 
-def open_index(encoder: Encoder, sections: list[list[ReferenceChunk]], folder: Path) -> "QdrantClient":
+def open_index(encoder: Encoder, sections: Sections, folder: Path) -> "QdrantClient":
     """Open the embedded Qdrant of this model and this text; IndexInUseError where another process has it open."""
     from qdrant_client import QdrantClient
 
-    path = folder / hashlib.sha256(repr((encoder.fingerprint, sections)).encode()).hexdigest()[:16]
+    path = folder / index_name(encoder.fingerprint, sections)
     path.mkdir(parents=True, exist_ok=True)
     try:
         return QdrantClient(path=str(path))
@@ -105,7 +105,14 @@ def open_index(encoder: Encoder, sections: list[list[ReferenceChunk]], folder: P
         raise IndexInUseError(f"another process uses the index in {path}: wait for it, or pass another --folder") from None
 
 
-def fill(client: "QdrantClient", encoder: Encoder, sections: list[list[ReferenceChunk]], console: Console) -> "QdrantStore":
+def index_name(fingerprint: str, sections: Sections) -> str:
+    """The name of an index's folder: a digest of the model and of the text, which is written out as in version 0.1.0."""
+    chunks = [", ".join(f"Chunk(heading={chunk.heading!r}, text={chunk.text!r})" for chunk in section) for section in sections]
+    content = f"({fingerprint!r}, [{', '.join(f'[{section}]' for section in chunks)}])"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def fill(client: "QdrantClient", encoder: Encoder, sections: Sections, console: Console) -> "QdrantStore":
     """Fill a store with every section as a late-chunked document; what it already holds is not encoded again."""
     from taskvec_integrations.qdrant import QdrantStore
     from taskvec_integrations.store import Document
@@ -119,7 +126,7 @@ def fill(client: "QdrantClient", encoder: Encoder, sections: list[list[Reference
     return store
 
 
-def show_answers(store: "QdrantStore", sections: list[list[ReferenceChunk]], question: str, limit: int, console: Console) -> None:
+def show_answers(store: "QdrantStore", sections: Sections, question: str, limit: int, console: Console) -> None:
     """Print the best chunks for a question, which is encoded with the query adapter."""
     store.search("")  # the first query of a process merges the adapter, which is not timed
     start = time.perf_counter()
@@ -133,14 +140,14 @@ def show_answers(store: "QdrantStore", sections: list[list[ReferenceChunk]], que
         console.print(Panel(content, title=Text(f"{heading} · {hit.score:.2f}"), title_align="left"))
 
 
-def stored_vectors(client: "QdrantClient", sections: list[list[ReferenceChunk]]) -> Vectors:
+def stored_vectors(client: "QdrantClient", sections: Sections) -> Vectors:
     """The vectors of all chunks, in the order of the text: (chunks, dimensions)."""
     points, _ = client.scroll(COLLECTION, limit=sum(map(len, sections)), with_vectors=True, with_payload=["document_id", "chunk"])
     points.sort(key=lambda point: (int((point.payload or {})["document_id"]), (point.payload or {})["chunk"]))
     return np.array([point.vector for point in points], dtype=np.float32)
 
 
-def compare(late: Vectors, encoder: Encoder, sections: list[list[ReferenceChunk]], console: Console) -> None:
+def compare(late: Vectors, encoder: Encoder, sections: Sections, console: Console) -> None:
     """Print at which place the known answers come with other adapters, fewer dimensions and without late chunking."""
     chunks = list(chain.from_iterable(sections))
     asked = [question for question in QUESTIONS if any(answers(chunk, question) for chunk in chunks)]
