@@ -91,7 +91,7 @@ class FileSource:
         empty = [file for file in files if file.id is None and not _read_start(file.rows(), file.name, columns)]
         if len(empty) == len(files):
             raise ValueError(f"{', '.join(names)} has no rows: there is nothing to read")
-        counts = [file.format.count(file.path) for file in files]
+        counts = [file.format.count_rows(file.path) for file in files]
         return cls(files, columns, None if None in counts else sum(count or 0 for count in counts))
 
     def __iter__(self) -> Iterator[Document | Unreadable]:
