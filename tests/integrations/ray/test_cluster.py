@@ -93,6 +93,7 @@ def test_a_head_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 def test_another_server_is_not_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `ray health-check` ends with."""
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_SECONDS", GUARD_SECONDS)
     refusal = [sys.executable, "-c", "import sys; sys.exit('a page\\nRpcError: status 404')"]
     run = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda command, **options: run(refusal, **options))
@@ -101,5 +102,6 @@ def test_another_server_is_not_a_cluster(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_cluster_that_answers() -> None:
+def test_a_cluster_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_SECONDS", GUARD_SECONDS)
     cluster.check_address(ray.get_runtime_context().gcs_address)
