@@ -14,15 +14,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from taskvec.errors import CheckpointError
+from taskvec.names import DEFAULT_MODEL, MINI
+from taskvec.names import Precision
 from taskvec.tasks import Task
 
 if TYPE_CHECKING:
     from taskvec.encoder import Encoder
     from taskvec.options import EncodeOptions, Usage
-    from taskvec.precision import Precision, calibrate, quantize
+    from taskvec.precision import calibrate, quantize
     from taskvec.shared import shared_encoder
 
 __all__ = [
+    "DEFAULT_MODEL",
+    "MINI",
     "CheckpointError",
     "EncodeOptions",
     "Encoder",
@@ -38,7 +42,6 @@ _LAZY = {
     "Encoder": "encoder",
     "EncodeOptions": "options",
     "Usage": "options",
-    "Precision": "precision",
     "calibrate": "precision",
     "quantize": "precision",
     "shared_encoder": "shared",

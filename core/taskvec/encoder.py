@@ -15,7 +15,7 @@ from taskvec.devices import release_cache
 from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
 from taskvec.loading import Device, EncoderParts, LoadSettings, load
-from taskvec.model_names import DEFAULT_MODEL
+from taskvec.names import DEFAULT_MODEL
 from taskvec.options import EncodeOptions, EncodeSettings, Usage, check_flag, resolve
 from taskvec.packing import Batch
 from taskvec.pipeline import Pipeline, Prepared

@@ -16,7 +16,7 @@ from taskvec.devices import MAX_BATCH_TOKENS, activation_dtype, check_process, c
 from taskvec.errors import CheckpointError
 from taskvec.linear import choose_linear
 from taskvec.model import Transformer
-from taskvec.model_names import DEFAULT_MODEL, MINI
+from taskvec.names import DEFAULT_MODEL, MINI
 from taskvec.options import check_flag
 from taskvec.runner import Runner
 from taskvec.tasks import Task

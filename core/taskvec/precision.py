@@ -2,13 +2,12 @@
 
 import base64
 import logging
-from typing import Literal, cast, get_args, overload
+from typing import Literal, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Precision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary", "base64"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+from taskvec.names import PRECISIONS
 
 # Fewer vectors than this give ranges that later vectors will often exceed (and be clipped to).
 MIN_CALIBRATION_VECTORS = 100

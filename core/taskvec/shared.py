@@ -7,7 +7,7 @@ from typing import ParamSpec
 
 from taskvec.encoder import Encoder
 from taskvec.loading import LoadSettings
-from taskvec.model_names import DEFAULT_MODEL
+from taskvec.names import DEFAULT_MODEL
 
 P = ParamSpec("P")
 

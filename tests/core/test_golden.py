@@ -12,9 +12,9 @@ import torch
 
 from support.inside import runners
 from taskvec import Encoder, Task
-from taskvec.model_names import DEFAULT_MODEL
+from taskvec.names import DEFAULT_MODEL
 from taskvec.packing import Batch, TokenSequence
-from taskvec_integrations.cli.golden import TEXTS, TOLERANCES, VECTORS
+from taskvec_integrations.cli.published_vectors import TEXTS, TOLERANCES, VECTORS
 
 pytestmark = pytest.mark.hub
 

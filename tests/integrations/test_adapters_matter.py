@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
 from taskvec import Encoder, Task
-from taskvec_integrations.demo.text import Chunk, read_sections
+from taskvec_integrations.demo.text import ReferenceChunk, read_sections
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import Document
 
 PLACES = 10
 
 
-def without_heading(chunk: Chunk) -> str:
+def without_heading(chunk: ReferenceChunk) -> str:
     """The text under a heading; the heading is what we ask for."""
     return chunk.text.split("\n", 1)[-1].strip() if chunk.text.startswith(chunk.heading[:10]) else chunk.text
 

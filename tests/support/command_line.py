@@ -1,15 +1,19 @@
 """Running `taskvec` in tests: as a process of its own, as a user does, or in this one, which is quicker."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from support.paths import ROOT
+
+TEXTS = {"bread": "Yeast turns sugar into gas, which makes bread rise.", "tides": "The moon pulls at the sea."}
+LONG_TEXT = " ".join(f"Sentence number {number} speaks of {number**2}." for number in range(40))
 
 PROGRAM = Path(sys.executable).with_name("taskvec")
 """What an installation, also an editable one, makes; ENVIRONMENT has it run this checkout."""
@@ -21,6 +25,10 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # several processes of these tests share a machine
     "COLUMNS": "100",
 }
+
+
+GUARD_SECONDS = 300
+"""Ends a command that hangs; no test waits for it otherwise."""
 
 
 class Done(NamedTuple):
@@ -37,6 +45,10 @@ class Done(NamedTuple):
         return {name.strip(): int(number.replace(",", "")) for name, number in zip(names[1:], numbers[1:], strict=True)}
 
 
+Taskvec = Callable[..., Done]
+"""Runs `taskvec ARGUMENTS` in this process; stdin is a text or bytes."""
+
+
 def process(*arguments: str | Path, folder: Path, stdin: str | None = None, **env: str) -> Done:
     """In a process of its own."""
     done = subprocess.run(
@@ -47,7 +59,7 @@ def process(*arguments: str | Path, folder: Path, stdin: str | None = None, **en
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=GUARD_SECONDS,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -84,3 +96,13 @@ def wait_until_some_are_written(run: "subprocess.Popen[str]", folder: Path) -> N
 def ingest_arguments(to: str, *others: Any, collection: str = "docs") -> Sequence[str]:
     """The options that every ingest of these tests has."""
     return ["--to", to, "--collection", collection, "--model", "mini", "--dtype", "float32", *map(str, others)]
+
+
+def json_lines(*rows: dict[str, Any]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def text_lines(**texts: str) -> str:
+    """Texts by id as JSON lines."""
+    return json_lines(*({"id": id, "text": text} for id, text in texts.items()))

@@ -26,6 +26,7 @@ def for_workers(patch: pytest.MonkeyPatch) -> None:
 
 
 def points(client: QdrantClient) -> dict[str, Stored]:
+    """The points of a collection, without its record."""
     found, _ = client.scroll("docs", limit=10**6, with_payload=True, with_vectors=True)
     return {
         str(point.id): Stored(dict(point.payload or {}), np.array(point.vector, dtype=np.float32))
@@ -35,6 +36,7 @@ def points(client: QdrantClient) -> dict[str, Stored]:
 
 
 def in_folder(url: str) -> dict[str, Stored]:
+    """The points of an embedded Qdrant."""
     client = QdrantClient(path=url.removeprefix("qdrant://"))
     try:
         return points(client)
@@ -43,6 +45,7 @@ def in_folder(url: str) -> dict[str, Stored]:
 
 
 def assert_same(made: Mapping[str, Stored], wanted: Mapping[str, Stored], atol: float = 2e-6) -> None:
+    """Check that two collections have the same points."""
     assert made.keys() == wanted.keys()
     for id, point in made.items():
         assert point.fields == wanted[id].fields
@@ -57,5 +60,6 @@ def numbers(report: IngestReport) -> dict[str, Any]:
 
 
 def alone(path: Path, url: str, **settings: Any) -> IngestReport:
+    """Ingest a file in this process."""
     with StoreURL.parse(url).open("docs", **settings) as store:
         return store.ingest(FileSource.open([str(path)], Columns()))

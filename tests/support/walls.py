@@ -30,7 +30,7 @@ FRONTS = ("cli", "demo", "ray", "server")
 PREPARED = {"taskvec.packing", "taskvec.pipeline"}
 INSIDE = {
     # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
-    f"{TI}/cli/machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
+    f"{TI}/cli/doctor_machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
     f"{TI}/cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
     # The server's scheduler packs the texts of many calls.
     f"{TI}/server/jobs.py": PREPARED,

@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from taskvec.model_names import DEFAULT_MODEL, MINI
+from taskvec.names import DEFAULT_MODEL, MINI
 
 # Everything a model needs and nothing that could run code or is another format (onnx, pickles).
 DOWNLOAD_PATTERNS = ["*.json", "*.safetensors"]

@@ -1,6 +1,6 @@
 """The command line: how each command is called. Heavy imports wait until a command runs, so that help is quick.
 
-What a command does is in the module of its name beside this one.
+What a command does stands in the module of its name beside this one; how `serve` is called stands in serve.py, too.
 """
 
 import importlib.metadata
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from taskvec.tasks import Task
+from taskvec import DEFAULT_MODEL, MINI, Task
 from taskvec_integrations.cli import arguments as arg
-from taskvec_integrations.cli.console import DONE, FAILED, show_failures, show_warnings
+from taskvec_integrations.cli.console import EXIT_DONE, EXIT_FAILURES, print_failures, show_warnings
 from taskvec_integrations.cli.serve import serve
+from taskvec_integrations.defaults import CHUNK_TOKENS, RETRY_SECONDS
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"taskvec {importlib.metadata.version('taskvec')}")
         raise typer.Exit
 
@@ -48,7 +49,7 @@ def _options(version: Version = False) -> None:
 @app.command()
 def demo(
     question: Annotated[str | None, typer.Argument(help="Ask this; without it, a tour with questions of its own.")] = None,
-    model: arg.Model = "mini",
+    model: arg.Model = MINI,
     folder: Annotated[Path | None, typer.Option(help="Where the index is kept (default: the user's cache folder).")] = None,
 ) -> None:
     """Ask Python's language reference, indexed with late chunking in an embedded Qdrant."""
@@ -65,27 +66,27 @@ def ingest(
     sources: arg.Sources,
     to: arg.To,
     collection: arg.Collection,
-    model: arg.Model = arg.DEFAULT_MODEL,
+    model: arg.Model = DEFAULT_MODEL,
     dimensions: arg.Dimensions = None,
     late_chunking: arg.LateChunking = False,
-    chunk: arg.Chunk = arg.CHUNK_TOKENS,
+    chunk: arg.Chunk = CHUNK_TOKENS,
     text_column: arg.TextColumn = "text",
     id_column: arg.IdColumn = None,
     payload_columns: arg.PayloadColumns = None,
     dry_run: arg.DryRun = False,
-    retry: arg.Retry = arg.RETRY_SECONDS,
+    retry: arg.Retry = RETRY_SECONDS,
     ray: arg.Ray = None,
     device: arg.Device = None,
     dtype: arg.Dtype = None,
 ) -> None:
     """Put documents into a vector database, as chunks with their vectors.
 
-    Running it again writes only what changed; a run that was interrupted goes on; what is no longer in the source stays in the
-    collection. Other columns become the payload; the id of a text file is its path, in a folder from the folder's name on.
-    Documents that cannot be used are named at the end, the others land. A database that cannot be reached at the start is an
-    error at once; API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
+    Running it again writes only what changed, and a run that was interrupted goes on. What is no longer in the source stays in
+    the collection. Other columns become the payload. The id of a text file is its path, in a folder from the folder's name on.
+    Documents that cannot be used are named at the end; the others are written. A database that cannot be reached at the start is
+    an error at once. API keys are read from QDRANT_API_KEY, MILVUS_TOKEN and PINECONE_API_KEY.
 
-    Exit codes: 0 all done, 1 an error ended it, 2 wrong usage, 3 done but for documents that failed, 130 interrupted.
+    Exit codes: 0 all done, 1 an error ended it, 2 wrong usage, 3 done except for documents that failed, 130 interrupted.
 
     Example: taskvec ingest notes/ --to qdrant://./index --collection notes --model mini --late-chunking
     """
@@ -95,8 +96,8 @@ def ingest(
 
     payload = None if payload_columns is None else [name for name in payload_columns.split(",") if name]
     columns = Columns(text_column, id_column, payload)
-    encoder = _lazy(model, device, dtype)
-    target = command.Target(url, collection, encoder, dimensions, late_chunking, chunk or None, retry, ray)
+    encoder = _lazy_encoder(model, device, dtype)
+    target = command.IngestTarget(url, collection, encoder, dimensions, late_chunking, chunk or None, retry, ray)
     raise typer.Exit(command.run(FileSource.open(sources, columns), target, dry_run, Console()))
 
 
@@ -106,7 +107,7 @@ def search(
     url: arg.From,
     collection: arg.Collection,
     limit: arg.Limit = 5,
-    model: arg.Model = arg.DEFAULT_MODEL,
+    model: arg.Model = DEFAULT_MODEL,
     dimensions: arg.Dimensions = None,
     as_json: arg.AsJson = False,
     device: arg.Device = None,
@@ -116,10 +117,10 @@ def search(
 
     Example: taskvec search "who feeds the cat?" --from qdrant://./index --collection notes --model mini
     """
-    where = _store_url(url)
+    store_url = _store_url(url)
     from taskvec_integrations.cli import search as command
 
-    command.run(question, where, collection, _lazy(model, device, dtype), dimensions, limit, as_json, Console())
+    command.run(question, store_url, collection, _lazy_encoder(model, device, dtype), dimensions, limit, as_json, Console())
 
 
 @app.command()
@@ -131,20 +132,20 @@ def embed(
     dimensions: arg.Dimensions = None,
     late_chunking: arg.LateChunking = False,
     chunk: arg.Chunk = 0,
-    precision: arg.Precision = "float32",
+    precision: arg.VectorPrecision = "float32",
     ranges: arg.Ranges = None,
     lines: arg.Lines = False,
     text_column: arg.TextColumn = "text",
     id_column: arg.IdColumn = None,
-    model: arg.Model = arg.DEFAULT_MODEL,
+    model: arg.Model = DEFAULT_MODEL,
     device: arg.Device = None,
     dtype: arg.Dtype = None,
 ) -> None:
     """Vectors of texts, or of files and streams of any size.
 
     JSON lines and Parquet have id, chunk, text and embedding; npy has the vectors in input order. A column with lists of texts
-    holds documents in chunks, which --late-chunking encodes together; so it does with the TEXTs, as the chunks of one document.
-    Exit codes as for ingest.
+    holds documents in chunks, which --late-chunking encodes together. With --late-chunking the TEXTs are the chunks of one
+    document. Exit codes are those of ingest.
 
     Examples:
 
@@ -156,40 +157,48 @@ def embed(
     from taskvec_integrations.files.sources import Columns, FileSource
 
     if bool(texts) == bool(sources):
-        raise typer.BadParameter("give texts or --input, one of them")
-    chosen = None if task == "none" else Task(task)
-    wanted = command.Wanted(chosen, dimensions, late_chunking, chunk or None, precision, ranges, output)
-    source = FileSource.open(sources, Columns(text_column, id_column, (), numbers=True, lines=lines)) if sources else None
-    documents = source or command.documents_of(texts or [], late_chunking)
-    failed = command.run(documents, source.total if source else None, _lazy(model, device, dtype), wanted)
-    show_failures(failed)
-    raise typer.Exit(FAILED if failed else DONE)
+        raise typer.BadParameter("give either texts or --input")
+    options = command.EmbedCommandOptions(
+        task=None if task == arg.NO_TASK else Task(task),
+        dimensions=dimensions,
+        late_chunking=late_chunking,
+        chunk_tokens=chunk or None,
+        precision=precision,
+        ranges=ranges,
+        output=output,
+    )
+    columns = Columns(text_column, id_column, (), number_ids=True, split_lines=lines)
+    source = FileSource.open(sources, columns) if sources else None
+    documents = source or command.documents_from_texts(texts or [], late_chunking)
+    failures = command.run(documents, source.total if source else None, _lazy_encoder(model, device, dtype), options)
+    print_failures(failures)
+    raise typer.Exit(EXIT_FAILURES if failures else EXIT_DONE)
 
 
 @app.command()
 def models() -> None:
-    """Which models there are: size, licence, dimensions, context, and whether they are on this machine."""
+    """List the models: size, license, dimensions, context, and whether they are on this machine."""
     from taskvec_integrations.cli import models as command
 
     command.run(Console())
 
 
 @app.command()
-def doctor(model: arg.Model = "mini", device: arg.Device = None, dtype: arg.Dtype = None) -> None:
-    """Check this machine: versions, device and dtype and why, whether the model works, how fast it is, and what to do.
+def doctor(model: arg.Model = MINI, device: arg.Device = None, dtype: arg.Dtype = None) -> None:
+    """Check this machine: versions, why this device and dtype, whether the model works, how fast it is, and what to do.
 
     With the real weights it compares vectors with the published ones: taskvec doctor --model jinaai/jina-embeddings-v3-hf
-    Exit code 1 if something is broken.
+    The exit code is 1 if something is broken.
     """
     from taskvec_integrations.cli import doctor as command
 
-    whole = command.run(_lazy(model, device, dtype), device, dtype, Console())
-    raise typer.Exit(0 if whole else 1)
+    works = command.run(_lazy_encoder(model, device, dtype), device, dtype, Console())
+    raise typer.Exit(0 if works else 1)
 
 
 @app.command()
 def bench(
-    model: arg.Model = arg.DEFAULT_MODEL,
+    model: arg.Model = DEFAULT_MODEL,
     seconds: arg.Seconds = 3.0,
     as_json: arg.AsJson = False,
     device: arg.Device = None,
@@ -201,7 +210,7 @@ def bench(
     """
     from taskvec_integrations.cli import bench as command
 
-    command.run(_lazy(model, device, dtype), seconds, as_json, Console())
+    command.run(_lazy_encoder(model, device, dtype), seconds, as_json, Console())
 
 
 def _store_url(url: str) -> "StoreURL":
@@ -213,7 +222,7 @@ def _store_url(url: str) -> "StoreURL":
     return StoreURL.parse(url)
 
 
-def _lazy(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":
+def _lazy_encoder(model: str, device: str | None, dtype: str | None) -> "LazyEncoder":
     from taskvec_integrations.lazy_encoder import LazyEncoder
 
     return LazyEncoder(model, {"device": device, "dtype": dtype})
@@ -224,7 +233,7 @@ def main() -> None:
     show_warnings()
     try:
         app()
-    except BrokenPipeError:  # whoever read the output has enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError, MemoryError, sqlite3.Error) as error:

@@ -11,28 +11,48 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from taskvec import Encoder, Task, Usage
-from taskvec_integrations.cli.console import err
-from taskvec_integrations.cli.loading import load
+from taskvec_integrations.cli.console import stderr
+from taskvec_integrations.cli.model_loading import load_model
 from taskvec_integrations.lazy_encoder import LazyEncoder
 
-CHUNKS = 40  # of the document that is late chunked
+LATE_CHUNKS = 40
+"""Chunks of the document that is late chunked."""
 PASSAGES = "passages, median 100 tokens"
-MILLION = 1e6 * 128  # tokens of a million passages
+PASSAGE_TOKENS = 128
+"""The length of a passage in the sentence about a million of them."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Texts of so many tokens each, which one call encodes; late: they are the chunks of one document."""
+    """Texts that one call encodes.
+
+    Attributes:
+        name: How the table calls it.
+        lengths: The tokens of each text.
+        task: What the vectors are for; a model without this adapter is measured bare.
+        late_chunking: Whether the texts are the chunks of one document.
+    """
 
     name: str
     lengths: Sequence[float]
     task: Task = Task.RETRIEVAL_PASSAGE
-    late: bool = False
+    late_chunking: bool = False
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Calls of one workload: p50_ms and p99_ms of a call, tokens and texts in a second."""
+class Measurement:
+    """Calls of one workload.
+
+    Attributes:
+        workload: The name of the workload.
+        texts: Texts in a call.
+        tokens: Tokens in a call.
+        calls: How often it was called.
+        p50_ms: The median of a call, in milliseconds.
+        p99_ms: The 99th percentile of a call, in milliseconds.
+        tokens_per_second: Tokens over the median.
+        texts_per_second: Texts over the median.
+    """
 
     workload: str
     texts: int
@@ -45,9 +65,9 @@ class Measured:
 
 
 def workloads(context: int) -> list[Workload]:
-    """What is measured with a model whose context is so many tokens; the same on every machine."""
+    """What is measured with a model whose context is so many tokens: the same on every machine."""
     generator = np.random.default_rng(1)
-    longest = context - context // 8  # words are no exact measure of tokens
+    longest = context - context // 8  # words measure tokens only roughly
     short = generator.integers(5, 30, 256).tolist()
     mixed = np.exp(generator.normal(np.log(100), 0.8, 48)).clip(8, min(1024, longest)).tolist()
     return [
@@ -55,59 +75,81 @@ def workloads(context: int) -> list[Workload]:
         Workload("queries of 5 to 30 tokens", short, Task.RETRIEVAL_QUERY),
         Workload(PASSAGES, mixed),
         Workload("long documents", generator.integers(longest // 4, longest, 4).tolist()),
-        Workload(f"one document of {CHUNKS} chunks, late chunking", [longest / CHUNKS] * CHUNKS, late=True),
+        Workload(
+            f"one document of {LATE_CHUNKS} chunks, late chunking", [longest / LATE_CHUNKS] * LATE_CHUNKS, late_chunking=True
+        ),
     ]
 
 
 def words() -> list[str]:
-    """Those of Python's language reference, which every Python carries."""
+    """The words of Python's language reference, which every Python carries."""
     return [word for topic in sorted(topics) for word in topics[topic].split()]
 
 
 def texts_of(encoder: Encoder, lengths: Sequence[float], vocabulary: Sequence[str]) -> list[str]:
-    """Texts of about so many tokens, of words drawn from `vocabulary`; the same at every call."""
+    """Texts of words drawn from a vocabulary, the same at every call.
+
+    Args:
+        encoder: Whose tokens are counted.
+        lengths: The tokens of each text, which it has about.
+        vocabulary: The words to draw from.
+
+    Returns:
+        A text for each length.
+    """
     generator = np.random.default_rng(1)
     per_word = encoder.count_tokens(" ".join(generator.choice(vocabulary, 2000)))[0] / 2000
     return [" ".join(generator.choice(vocabulary, max(1, int(length / per_word)))) for length in lengths]
 
 
 def run(lazy: LazyEncoder, seconds: float, as_json: bool, out: Console) -> None:
-    """Measure everything, for `seconds` each, and print a table, or a JSON object a line."""
-    encoder = load(lazy)
+    """Measure every workload, for `seconds` each, and print a table, or a JSON object a line."""
+    encoder = load_model(lazy)
     rows = []
-    with err.status("") as status:
-        for measured in measure_all(encoder, seconds, lambda name: status.update(f"measuring {name}")):
-            rows.append(measured)
+    with stderr.status("") as status:
+        for measurement in measure_all(encoder, seconds, lambda name: status.update(f"measuring {name}")):
+            rows.append(measurement)
             if as_json:
-                print(json.dumps(asdict(measured)), flush=True)
+                print(json.dumps(asdict(measurement)), flush=True)
     if not as_json:
-        out.print(table(rows))
+        out.print(build_table(rows))
         rate = next(row.tokens_per_second for row in rows if row.workload == PASSAGES)
-        out.print(f"At {rate:,.0f} tokens a second a million passages of 128 tokens take {MILLION / rate / 3600:,.1f} hours.")
+        hours = 1e6 * PASSAGE_TOKENS / rate / 3600
+        out.print(f"At {rate:,.0f} tokens a second a million passages of {PASSAGE_TOKENS} tokens take {hours:,.1f} hours.")
 
 
-def measure_all(encoder: Encoder, seconds: float, starting: Callable[[str], None]) -> Iterator[Measured]:
-    """A row for each workload; `starting` is told its name before."""
+def measure_all(encoder: Encoder, seconds: float, on_start: Callable[[str], None]) -> Iterator[Measurement]:
+    """A measurement of each workload; `on_start` is called with its name before."""
     for workload in workloads(encoder.max_tokens):
-        starting(workload.name)
+        on_start(workload.name)
         yield measure(encoder, workload, texts_of(encoder, workload.lengths, words()), seconds)
 
 
-def measure(encoder: Encoder, workload: Workload, texts: list[str], seconds: float) -> Measured:
-    """Encode the texts again and again for so many seconds, and at least once; what comes only once is done before."""
+def measure(encoder: Encoder, workload: Workload, texts: list[str], seconds: float) -> Measurement:
+    """Encode texts for so many seconds, and at least once. Merging the adapter is not measured.
+
+    Args:
+        encoder: The model.
+        workload: Which task, and whether the texts are the chunks of one document.
+        texts: What each call encodes.
+        seconds: How long to measure; the call that exceeds it is the last.
+
+    Returns:
+        Percentiles over the calls.
+    """
     task = workload.task if workload.task in encoder.tasks else None
-    encoder.encode(texts[:1], task=task)  # loads the adapter
-    took: list[float] = []
-    while not took or sum(took) < seconds:
+    encoder.encode(texts[:1], task=task)  # merges the adapter
+    durations: list[float] = []
+    while not durations or sum(durations) < seconds:
         usage, start = Usage(), time.perf_counter()
-        encoder.encode(texts, task=task, late_chunking=workload.late, usage=usage)
-        took.append(time.perf_counter() - start)
-    p50, p99 = np.percentile(took, [50, 99])
-    return Measured(
+        encoder.encode(texts, task=task, late_chunking=workload.late_chunking, usage=usage)
+        durations.append(time.perf_counter() - start)
+    p50, p99 = np.percentile(durations, [50, 99])
+    return Measurement(
         workload=workload.name,
         texts=len(texts),
         tokens=usage.tokens,
-        calls=len(took),
+        calls=len(durations),
         p50_ms=float(p50) * 1e3,
         p99_ms=float(p99) * 1e3,
         tokens_per_second=float(usage.tokens / p50),
@@ -115,16 +157,16 @@ def measure(encoder: Encoder, workload: Workload, texts: list[str], seconds: flo
     )
 
 
-def table(rows: Sequence[Measured]) -> Table:
-    """The rows for people."""
-    right = [Column(name, justify="right") for name in ("texts", "tokens", "p50 / p99 of a call", "tokens a second")]
-    made = Table("", *right)
+def build_table(rows: Sequence[Measurement]) -> Table:
+    """A table with a row for each measurement."""
+    columns = [Column(name, justify="right") for name in ("texts", "tokens", "p50 / p99 of a call", "tokens a second")]
+    table = Table("", *columns)
     for row in rows:
-        made.add_row(
+        table.add_row(
             row.workload,
             f"{row.texts:,}",
             f"{row.tokens:,}",
             f"{row.p50_ms:,.1f} / {row.p99_ms:,.1f} ms",
             f"{row.tokens_per_second:,.0f}",
         )
-    return made
+    return table

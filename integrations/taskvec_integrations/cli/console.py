@@ -1,8 +1,8 @@
-"""What commands say beside their results, on stderr: lines, warnings, a progress bar. Knows no models, imports quickly."""
+"""What commands print on stderr beside their results: lines, warnings, a progress bar. Knows no models, imports quickly."""
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -10,59 +10,68 @@ from rich.text import Text
 
 from taskvec_integrations.ingestion.report import MAX_SHOWN_FAILURES, Failure
 
-DONE, FAILED, INTERRUPTED = 0, 3, 130
-"""Exit codes beside 1 (an error ended it) and 2 (usage)."""
+EXIT_DONE, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 3, 130
+"""Exit codes beside 1 (an error ended the command) and 2 (wrong usage)."""
 
-err = Console(stderr=True, highlight=False)
+stderr = Console(stderr=True, highlight=False)
 
-Tell = Callable[[int, str], None]
-"""Takes the number done, and a word beside it."""
+UpdateBar = Callable[[int, str], None]
+"""Takes the number done, and a text to show beside it."""
 
 log = logging.getLogger("taskvec")
 
 
-def say(text: str) -> None:
-    """A line on stderr, as it is."""
-    err.print(Text(text), soft_wrap=True)
+def print_line(text: str) -> None:
+    """Print a line on stderr, as it is."""
+    stderr.print(Text(text), soft_wrap=True)
 
 
-class Lines(logging.Handler):
-    """Log records as lines on stderr, above the bar."""
+class StderrHandler(logging.Handler):
+    """Prints log records as lines on stderr, above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A record, unless it is an ingest's report, which commands print themselves."""
+        """Print a record, unless it is the report of an ingest, which commands print themselves."""
         if record.module != "report":
-            say(record.getMessage())
+            print_line(record.getMessage())
 
 
 def show_warnings() -> None:
-    """What taskvec logs and Python warns of as lines on stderr; what other packages log not at all."""
-    log.addHandler(Lines(logging.WARNING))
-    logging.getLogger().addHandler(logging.NullHandler())  # without any, Python prints what others log
+    """Print what taskvec logs and Python warns of as lines on stderr, and nothing that other packages log."""
+    log.addHandler(StderrHandler(logging.WARNING))
+    logging.getLogger().addHandler(logging.NullHandler())  # without any handler, Python prints what others log
     warnings.showwarning = lambda message, *others, **more: log.warning("%s", message)
 
 
 @contextmanager
-def progress(doing: str, total: int | None, unit: str) -> Iterator[Tell]:
-    """A bar over `total` of `unit`. Draws nothing where stderr is no terminal."""
+def progress_bar(activity: str, total: int | None, unit: str) -> Iterator[UpdateBar]:
+    """Show a bar while the block runs. Draws nothing where stderr is not a terminal.
+
+    Args:
+        activity: What is going on, shown before the bar.
+        total: How many there are; None where that is not known.
+        unit: What is counted, shown behind the numbers.
+
+    Yields:
+        A function that moves the bar.
+    """
     from rich import progress as parts
 
     columns = (
-        parts.TextColumn(doing),
+        parts.TextColumn(activity),
         parts.BarColumn(),
         parts.MofNCompleteColumn(),
         parts.TextColumn(unit + "{task.fields[beside]}"),
         parts.TimeElapsedColumn(),
         *(() if total is None else (parts.TextColumn("left"), parts.TimeRemainingColumn())),
     )
-    with parts.Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        task = bar.add_task(doing, total=total, beside="")
+    with parts.Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(activity, total=total, beside="")
         yield lambda done, beside: bar.update(task, completed=done, beside=beside)
 
 
-def show_failures(failed: list[Failure]) -> None:
-    """The first failures, a line each, on stderr."""
-    for failure in failed[:MAX_SHOWN_FAILURES]:
-        say(f"failed: {failure}")
-    if len(failed) > MAX_SHOWN_FAILURES:
-        say(f"... and {len(failed) - MAX_SHOWN_FAILURES:,} more")
+def print_failures(failures: Sequence[Failure]) -> None:
+    """Print the first failures on stderr, a line each."""
+    for failure in failures[:MAX_SHOWN_FAILURES]:
+        print_line(f"failed: {failure}")
+    if len(failures) > MAX_SHOWN_FAILURES:
+        print_line(f"... and {len(failures) - MAX_SHOWN_FAILURES:,} more")

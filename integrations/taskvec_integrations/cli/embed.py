@@ -1,4 +1,4 @@
-"""`taskvec embed`: texts in, vectors out as they come, in bounded memory. Where they go and as what is in outputs.py."""
+"""`taskvec embed`: texts in, vectors out as they come, in bounded memory. Where and in which format they go is in outputs.py."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,22 +10,34 @@ import numpy as np
 
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.integration import Span, blocks
-from taskvec_integrations.cli.console import progress, say
-from taskvec_integrations.cli.loading import load
-from taskvec_integrations.cli.outputs import Embedded, Quantizer, open_output
+from taskvec_integrations.cli.console import print_line, progress_bar
+from taskvec_integrations.cli.model_loading import load_model
+from taskvec_integrations.cli.outputs import EmbeddedChunk, Quantizer, VectorWriter, open_output
 from taskvec_integrations.extras import require
 from taskvec_integrations.ingestion.backend import Vector
 from taskvec_integrations.ingestion.documents import CheckedDocument, Document, Input, name_of, read_document
 from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.lazy_encoder import LazyEncoder
 
-BLOCK = 1 << 18  # characters that are split at once
-BATCH = 1024  # vectors that are written at once
+BLOCK_CHARACTERS = 1 << 18
+"""So much text is split at once."""
+BATCH_VECTORS = 1024
+"""So many vectors are written at once."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the options of the command say; chunk_tokens: None never splits. task: None is the bare model."""
+class EmbedCommandOptions:
+    """What the options of the command say.
+
+    Attributes:
+        task: What the vectors are for; None is the bare model.
+        dimensions: The length of a vector; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+        chunk_tokens: Longer texts are split; None never splits.
+        precision: What the numbers of a vector are.
+        ranges: The file with the ranges of int8 and uint8.
+        output: The file to write; None is JSON lines on stdout.
+    """
 
     task: Task | None
     dimensions: int | None
@@ -37,75 +49,101 @@ class Wanted:
 
 
 @dataclass
-class Run:
-    """One pass over documents: what was read, in order, and waits for its vectors; what failed."""
+class EmbeddingRun:
+    """One pass over documents.
+
+    Attributes:
+        encoder: The model.
+        options: How to encode and split.
+        usage: What the encoder read.
+        documents: How many have vectors.
+        failures: Those that could not be used.
+    """
 
     encoder: Encoder
-    wanted: Wanted
+    options: EmbedCommandOptions
     usage: Usage = field(default_factory=Usage)
     documents: int = 0
-    failed: list[Failure] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     _waiting: deque[tuple[CheckedDocument, Sequence[Span]]] = field(default_factory=deque)
 
-    def __call__(self, documents: Iterable[Input]) -> Iterator[Embedded]:
-        """The vectors of all chunks, in order."""
-        options: EncodeOptions = {"task": self.wanted.task, "dimensions": self.wanted.dimensions, "usage": self.usage}
+    def embed(self, documents: Iterable[Input]) -> Iterator[EmbeddedChunk]:
+        """Encode documents as they are read; yields all chunks in order."""
+        options: EncodeOptions = {"task": self.options.task, "dimensions": self.options.dimensions, "usage": self.usage}
         read = self._read(documents)
-        if self.wanted.late_chunking:
+        if self.options.late_chunking:
             vectors: Iterator[Vector] = chain.from_iterable(self.encoder.encode_spans_iter(read, **options))
         else:
             vectors = self.encoder.encode_iter((text[start:stop] for text, spans in read for start, stop in spans), **options)
-        for first in vectors:  # only now is it known whose it is
-            source, spans = self._waiting.popleft()
+        for first in vectors:  # its document was read before it, and waits at the left
+            document, spans = self._waiting.popleft()
             self.documents += 1
             for chunk, ((start, stop), vector) in enumerate(zip(spans, chain([first], vectors), strict=False)):
-                yield Embedded(source.id, chunk, source.text[start:stop], vector)
+                yield EmbeddedChunk(document.id, chunk, document.text[start:stop], vector)
 
     def _read(self, documents: Iterable[Input]) -> Iterator[tuple[str, Sequence[Span]]]:
-        for block in blocks(self._checked(documents), lambda source: len(source.text) + 64, BLOCK):
-            whole = iter(self._split([one.text for one in block if one.spans is None]))
-            for source in block:
-                spans = next(whole) if source.spans is None else source.spans
-                self._waiting.append((source, spans))
-                yield source.text, spans
+        for block in blocks(self._check(documents), lambda document: len(document.text) + 64, BLOCK_CHARACTERS):
+            split_spans = iter(self._split([document.text for document in block if document.spans is None]))
+            for document in block:
+                spans = next(split_spans) if document.spans is None else document.spans
+                self._waiting.append((document, spans))
+                yield document.text, spans
 
     def _split(self, texts: Sequence[str]) -> Sequence[Sequence[Span]]:
-        if self.wanted.chunk_tokens is None:
+        if self.options.chunk_tokens is None:
             return [[(0, len(text))] for text in texts]
         require("semchunk", "store")
         from taskvec_integrations.ingestion.chunking import check_chunk_tokens, split
 
-        return split(texts, self.encoder, check_chunk_tokens(self.wanted.chunk_tokens))
+        return split(texts, self.encoder, check_chunk_tokens(self.options.chunk_tokens))
 
-    def _checked(self, documents: Iterable[Input]) -> Iterator[CheckedDocument]:
-        for position, given in enumerate(documents):
+    def _check(self, documents: Iterable[Input]) -> Iterator[CheckedDocument]:
+        for position, document in enumerate(documents):
             try:
-                yield read_document(given)
+                yield read_document(document)
             except (TypeError, ValueError) as error:
-                self.failed.append(Failure(name_of(given, position), str(error)))
+                self.failures.append(Failure(name_of(document, position), str(error)))
 
 
-def documents_of(texts: Sequence[str], late_chunking: bool) -> Sequence[Document]:
-    """Texts of the command line: each a document, or together the chunks of one."""
+def documents_from_texts(texts: Sequence[str], late_chunking: bool) -> Sequence[Document]:
+    """Make documents of the texts of the command line: one of each, or with late chunking one whose chunks they are."""
     return [Document(0, chunks=texts)] if late_chunking else [Document(number, text) for number, text in enumerate(texts)]
 
 
-def run(documents: Iterable[Input], total: int | None, lazy: LazyEncoder, wanted: Wanted) -> list[Failure]:
-    """Write the vectors of all documents; gives those that failed. Where the output keeps no ids, one that fails is an error."""
-    quantize = Quantizer(wanted.precision, wanted.ranges)
-    with open_output(wanted.output) as writer:
-        run = Run(load(lazy), wanted)
-        embedded = run(documents)
-        with progress("embedding", total, "documents") as tell:
-            while batch := list(islice(embedded, BATCH)):
-                if run.failed and not writer.keeps_ids:
-                    break
-                writer.write(batch, quantize(np.stack([one.vector for one in batch])))
-                tell(run.documents, "")
+def run(documents: Iterable[Input], total: int | None, lazy: LazyEncoder, options: EmbedCommandOptions) -> list[Failure]:
+    """Write the vectors of all documents.
+
+    Args:
+        documents: What to encode.
+        total: How many there are; None where that is not known.
+        lazy: The model.
+        options: How to encode, and what to write where.
+
+    Returns:
+        The documents that failed.
+
+    Raises:
+        ValueError: No document could be used, or one failed where the output keeps no ids.
+    """
+    quantizer = Quantizer(options.precision, options.ranges)
+    with open_output(options.output) as writer:
+        run = EmbeddingRun(load_model(lazy), options)
+        _write(run, run.embed(documents), total, quantizer, writer)
         if not run.documents:
-            raise ValueError(f"none of {len(run.failed):,} texts could be embedded: {run.failed[0]}")
-        if run.failed and not writer.keeps_ids:
-            raise ValueError(f"{run.failed[0]}: a .npy file keeps no ids, so no row may be missing: use .jsonl or .parquet")
+            raise ValueError(f"none of {len(run.failures):,} texts could be embedded: {run.failures[0]}")
+        if run.failures and not writer.keeps_ids:
+            raise ValueError(f"{run.failures[0]}: a .npy file keeps no ids, so no row may be missing: use .jsonl or .parquet")
     if run.usage.truncated:
-        say(f"{run.usage.truncated:,} texts were cut at {run.encoder.max_tokens} tokens: --chunk splits them")
-    return run.failed
+        print_line(f"{run.usage.truncated:,} texts were cut at {run.encoder.max_tokens} tokens: --chunk splits them")
+    return run.failures
+
+
+def _write(
+    run: EmbeddingRun, chunks: Iterator[EmbeddedChunk], total: int | None, quantizer: Quantizer, writer: VectorWriter
+) -> None:
+    with progress_bar("embedding", total, "documents") as update_bar:
+        while batch := list(islice(chunks, BATCH_VECTORS)):
+            if run.failures and not writer.keeps_ids:
+                break
+            writer.write(batch, quantizer.quantize(np.stack([chunk.vector for chunk in batch])))
+            update_bar(run.documents, "")

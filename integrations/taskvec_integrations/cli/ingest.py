@@ -1,4 +1,4 @@
-"""`taskvec ingest`: a source into a store. Puts together what exists (FileSource, StoreURL, Store) and says what came of it."""
+"""`taskvec ingest`: a source into a store. Puts FileSource, StoreURL and Store together, and prints what was done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,17 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from taskvec_integrations.cli.console import DONE, FAILED, INTERRUPTED, Tell, progress, say, show_failures
+from taskvec_integrations.cli.console import (
+    EXIT_DONE,
+    EXIT_FAILURES,
+    EXIT_INTERRUPTED,
+    UpdateBar,
+    print_failures,
+    print_line,
+    progress_bar,
+)
 from taskvec_integrations.cli.dry_run import estimate
-from taskvec_integrations.cli.loading import load
+from taskvec_integrations.cli.model_loading import load_model
 from taskvec_integrations.extras import require
 from taskvec_integrations.files.sources import FileSource
 from taskvec_integrations.ingestion.report import IngestReport
@@ -18,11 +26,23 @@ from taskvec_integrations.store import Store
 from taskvec_integrations.store_url import StoreURL
 
 COUNTS = ("read", "encoded", "written", "skipped", "deleted", "failed")
+"""The columns of the table, which are fields of `Counts`."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where documents go and how they are encoded: what the options of the command say. ray: the address of a cluster."""
+class IngestTarget:
+    """Where documents go and how they are encoded: what the options of the command say.
+
+    Attributes:
+        url: The database.
+        collection: The collection, in Pinecone the namespace.
+        encoder: The model, not loaded yet.
+        dimensions: The length of a vector; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+        chunk_tokens: Longer texts are split; None never splits.
+        retry_seconds: How long a call that may succeed later is tried again.
+        ray: The address of the cluster that does the work; None is this process.
+    """
 
     url: StoreURL
     collection: str
@@ -34,7 +54,7 @@ class Target:
     ray: str | None = None
 
     def open(self) -> Store:
-        """The store."""
+        """Open the store; the model is loaded when it is first needed."""
         return self.url.open(
             self.collection,
             encoder=self.encoder,
@@ -45,15 +65,31 @@ class Target:
         )
 
 
-def run(source: FileSource, target: Target, dry_run: bool, out: Console) -> int:
-    """Ingest, or say what would be done; gives the exit code."""
-    if dry_run:
-        would_fail = estimate(
-            source, target.encoder, target.chunk_tokens, target.late_chunking, target.dimensions, str(target.url), out
-        )
-        show_failures(would_fail)
-        _say_doubled(source)
-        return FAILED if would_fail else DONE
+def run(source: FileSource, target: IngestTarget, dry_run: bool, out: Console) -> int:
+    """Ingest a source, or print what would be done.
+
+    Args:
+        source: The documents.
+        target: Where they go.
+        dry_run: Read, split and measure only.
+        out: Where the table is printed; failures go to stderr.
+
+    Returns:
+        The exit code.
+    """
+    return _dry_run(source, target, out) if dry_run else _run(source, target, out)
+
+
+def _dry_run(source: FileSource, target: IngestTarget, out: Console) -> int:
+    failures = estimate(
+        source, target.encoder, target.chunk_tokens, target.late_chunking, target.dimensions, str(target.url), out
+    )
+    print_failures(failures)
+    _warn_of_duplicates(source)
+    return EXIT_FAILURES if failures else EXIT_DONE
+
+
+def _run(source: FileSource, target: IngestTarget, out: Console) -> int:
     report, interrupted = IngestReport(), False
     try:
         (_ingest if target.ray is None else _ingest_on_ray)(source, target, report)
@@ -61,37 +97,37 @@ def run(source: FileSource, target: Target, dry_run: bool, out: Console) -> int:
         interrupted = True
     except BaseException:
         if report.documents.read:
-            show(report, out)
+            print_report(report, out)
         raise
-    show(report, out)
-    _say_doubled(source)
+    print_report(report, out)
+    _warn_of_duplicates(source)
     if interrupted:
-        say("Interrupted. What was written, at least the above, stays: the same command goes on from there.")
-        return INTERRUPTED
-    return FAILED if report.failed else DONE
+        print_line("Interrupted. What was written, at least the above, stays: the same command goes on from there.")
+        return EXIT_INTERRUPTED
+    return EXIT_FAILURES if report.failed else EXIT_DONE
 
 
-def _ingest(source: FileSource, target: Target, report: IngestReport) -> None:
+def _ingest(source: FileSource, target: IngestTarget, report: IngestReport) -> None:
     with target.url.explaining(), target.open() as store:
-        there = store.exists()  # a database that is down is said before a model is loaded, and is not waited for
-        load(target.encoder)
-        say(f"{'Adding to' if there else 'Making'} collection {target.collection} in {target.url}")
-        with progress("ingesting", source.total, "documents") as tell:
-            store.ingest(source, progress=_telling(tell, report), report=report)
+        exists = store.exists()  # asked before the model is loaded, and without retries, so that a database that is down is known
+        load_model(target.encoder)
+        print_line(f"{'Adding to' if exists else 'Making'} collection {target.collection} in {target.url}")
+        with progress_bar("ingesting", source.total, "documents") as update_bar:
+            store.ingest(source, progress=_progress_function(update_bar, report), report=report)
 
 
-def _ingest_on_ray(source: FileSource, target: Target, report: IngestReport) -> None:
+def _ingest_on_ray(source: FileSource, target: IngestTarget, report: IngestReport) -> None:
     workers, cluster = require("taskvec_integrations.ray", "ray"), require("taskvec_integrations.ray.cluster", "ray")
     with target.url.explaining():
         with target.open() as store:
             store.exists()
-        with cluster.joined(target.ray), progress("ingesting", source.total, "documents") as tell:
+        with cluster.join_cluster(target.ray), progress_bar("ingesting", source.total, "documents") as update_bar:
             workers.ingest_dataset(
                 source,
                 target.url,
                 collection=target.collection,
                 model=target.encoder.source,
-                progress=_telling(tell, report),
+                progress=_progress_function(update_bar, report),
                 report=report,
                 dimensions=target.dimensions,
                 late_chunking=target.late_chunking,
@@ -101,30 +137,30 @@ def _ingest_on_ray(source: FileSource, target: Target, report: IngestReport) -> 
             )
 
 
-def _say_doubled(source: FileSource) -> None:
-    if source.doubled:
-        say(
-            f"{source.doubled:,} times the id of an earlier document came again, or its text where there was no id (such as "
-            f"{source.example!r}): the last one counts"
+def _warn_of_duplicates(source: FileSource) -> None:
+    if source.duplicates:
+        print_line(
+            f"{source.duplicates:,} times the id of an earlier document came again, or its text where there was no id (such as "
+            f"{source.duplicate_example!r}): the last one counts"
         )
 
 
-def _telling(tell: Tell, report: IngestReport) -> Callable[[int, int | None], None]:
-    def told(done: int, total: int | None) -> None:
-        chunks = report.chunks
-        tell(done, f", {chunks.done:,} chunks" + (f", {report.documents.failed:,} failed" if report.documents.failed else ""))
+def _progress_function(update_bar: UpdateBar, report: IngestReport) -> Callable[[int, int | None], None]:
+    def progress(done: int, total: int | None) -> None:
+        failed = f", {report.documents.failed:,} failed" if report.documents.failed else ""
+        update_bar(done, f", {report.chunks.done:,} chunks{failed}")
 
-    return told
+    return progress
 
 
-def show(report: IngestReport, out: Console) -> None:
-    """The report as a table on `out`, the failures with their reasons on stderr."""
+def print_report(report: IngestReport, out: Console) -> None:
+    """Print the report as a table on `out`, and the failures with their reasons on stderr."""
     table = Table("", *(Column(name, justify="right") for name in COUNTS))
     for name, counts in (("documents", report.documents), ("chunks", report.chunks)):
         table.add_row(name, *(f"{getattr(counts, column):,}" for column in COUNTS))
     out.print(table)
-    said = [f"{report.seconds:.1f} s ({report.seconds_encoding:.1f} s encoding, {report.seconds_uploading:.1f} s writing)"]
-    said += [f"{report.retries:,} calls tried again"] if report.retries else []
-    said += [f"{report.truncated:,} chunks cut at the model's context"] if report.truncated else []
-    out.print(Text(", ".join(said)), soft_wrap=True)
-    show_failures(report.failed)
+    facts = [f"{report.seconds:.1f} s ({report.seconds_encoding:.1f} s encoding, {report.seconds_uploading:.1f} s writing)"]
+    facts += [f"{report.retries:,} calls tried again"] if report.retries else []
+    facts += [f"{report.truncated:,} chunks cut at the model's context"] if report.truncated else []
+    out.print(Text(", ".join(facts)), soft_wrap=True)
+    print_failures(report.failed)

@@ -1,6 +1,6 @@
-"""Where `taskvec embed` puts vectors: JSON lines, Parquet or npy, and as which precision. A file is whole or has another name.
+"""Where `taskvec embed` puts vectors: JSON lines, Parquet or npy, in a precision.
 
-A file is written beside its place under .partial and renamed when all is in it.
+A file is written beside its place under a name that ends in .partial, and renamed when it is complete.
 """
 
 import json
@@ -20,11 +20,11 @@ from taskvec_integrations.extras import require
 from taskvec_integrations.ingestion.backend import Vector
 
 Values = NDArray[np.generic] | list[str]
-"""Vectors of a batch in their precision: (n, d), or n strings for base64."""
-RANGED = ("int8", "uint8")
+"""Vectors of a batch in their precision: (n, dimensions), or n strings for base64."""
+PRECISIONS_WITH_RANGES = ("int8", "uint8")
 
 
-class Embedded(NamedTuple):
+class EmbeddedChunk(NamedTuple):
     """A chunk and its vector (dimensions,)."""
 
     id: str
@@ -34,16 +34,25 @@ class Embedded(NamedTuple):
 
 
 class Quantizer:
-    """Vectors (n, d) to a precision; int8 and uint8 by the ranges in a file, which is made of the first vectors if need be."""
+    """Converts vectors to a precision; int8 and uint8 by the ranges in a file.
+
+    Args:
+        precision: One of PRECISIONS.
+        ranges: The .npy file with the ranges (2, dimensions), for int8 and uint8 only. It is made of the first vectors if it
+            does not exist.
+
+    Raises:
+        ValueError: The precision is unknown, or does not go with `ranges`.
+    """
 
     def __init__(self, precision: str, ranges: Path | None) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
-        if (ranges is not None) != (precision in RANGED):
+        if (ranges is not None) != (precision in PRECISIONS_WITH_RANGES):
             raise ValueError(
                 f"--ranges belongs to int8 and uint8, not to {precision}"
                 if ranges
-                else f"{precision} needs ranges, the same for documents and queries: add --ranges ranges.npy (made if need be)"
+                else f"{precision} needs ranges, the same for documents and queries: add --ranges ranges.npy (made if missing)"
             )
         if ranges is not None and ranges.suffix != ".npy":
             raise ValueError(f"--ranges {ranges} has to end in .npy, which is its format")
@@ -51,8 +60,8 @@ class Quantizer:
         self._file = ranges
         self._ranges = np.load(ranges) if ranges and ranges.exists() else None
 
-    def __call__(self, vectors: Vectors) -> Values:
-        """Convert a batch."""
+    def quantize(self, vectors: Vectors) -> Values:
+        """Convert a batch of vectors (n, dimensions)."""
         if self._file and self._ranges is None:
             self._ranges = np.stack(calibrate(vectors))
             np.save(self._file, self._ranges)
@@ -60,40 +69,44 @@ class Quantizer:
         return [values] if isinstance(values, str) else values
 
 
-class Writer(Protocol):
-    """Takes batches, then is closed; `keeps_ids`: what is read back says whose a vector is."""
+class VectorWriter(Protocol):
+    """Takes batches of vectors, then is closed."""
 
     keeps_ids: bool
+    """Whether the output says which document a vector belongs to."""
 
-    def write(self, batch: Sequence[Embedded], values: Values) -> None:
-        """Chunks with their vectors in the precision that is wanted."""
+    def write(self, batch: Sequence[EmbeddedChunk], values: Values) -> None:
+        """Write chunks with their vectors in the precision of the output."""
 
     def close(self) -> None:
-        """All is written."""
+        """Complete the file after the last batch."""
 
 
-class JsonLines:
-    """{"id": ..., "chunk": ..., "text": ..., "embedding": [...] or a base64 string} a line."""
+class JsonLinesWriter:
+    """Writes {"id": ..., "chunk": ..., "text": ..., "embedding": [...] or a base64 string} a line."""
 
     keeps_ids = True
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
 
-    def write(self, batch: Sequence[Embedded], values: Values) -> None:
-        """A line a chunk; numbers are the shortest that are the same float32."""
-        for one, vector in zip(batch, values, strict=True):
-            fields = json.dumps({"id": one.id, "chunk": one.chunk, "text": one.text}, ensure_ascii=False)
-            shown = json.dumps(vector) if isinstance(vector, str) else f"[{', '.join(vector.astype(str))}]"
-            self._file.write(f'{fields[:-1]}, "embedding": {shown}}}\n'.encode())
+    def write(self, batch: Sequence[EmbeddedChunk], values: Values) -> None:
+        """Write a line a chunk; numbers are the shortest that read back as the same float32."""
+        for chunk, vector in zip(batch, values, strict=True):
+            fields = json.dumps({"id": chunk.id, "chunk": chunk.chunk, "text": chunk.text}, ensure_ascii=False)
+            embedding = json.dumps(vector) if isinstance(vector, str) else f"[{', '.join(vector.astype(str))}]"
+            self._file.write(f'{fields[:-1]}, "embedding": {embedding}}}\n'.encode())
 
     def close(self) -> None:
-        """Flush."""
+        """Flush the stream."""
         self._file.flush()
 
 
-class Npy:
-    """An array (n, d) in NumPy's format; its header, which has n in it, is written again at the end, at the same length."""
+class NpyWriter:
+    """Writes an array (n, dimensions) in NumPy's format.
+
+    The header holds n, so it is written once more at the end; NumPy pads headers, which keeps its length.
+    """
 
     keeps_ids = False
 
@@ -102,30 +115,30 @@ class Npy:
         self._rows = 0
         self._array: NDArray[np.generic] | None = None
 
-    def write(self, batch: Sequence[Embedded], values: Values) -> None:
-        """Rows."""
+    def write(self, batch: Sequence[EmbeddedChunk], values: Values) -> None:
+        """Append rows; ValueError for base64."""
         if isinstance(values, list):
             raise ValueError("base64 is text, which a .npy file does not hold: use .jsonl or .parquet")
         if self._array is None:
             self._array = values
-            self._header()
+            self._write_header()
         self._file.write(values.tobytes())
         self._rows += len(values)
 
     def close(self) -> None:
         """Put the number of rows into the header."""
         self._file.seek(0)
-        self._header()
+        self._write_header()
 
-    def _header(self) -> None:
+    def _write_header(self) -> None:
         assert self._array is not None
         shape = (self._rows, self._array.shape[1])
         header = {"descr": np.lib.format.dtype_to_descr(self._array.dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-class Parquet:
-    """Columns id, chunk, text, embedding (lists of one length, or base64 strings)."""
+class ParquetWriter:
+    """Writes columns id, chunk, text and embedding (lists of one length, or base64 strings)."""
 
     keeps_ids = True
 
@@ -136,8 +149,8 @@ class Parquet:
         self._file = file
         self._writer: Any = None
 
-    def write(self, batch: Sequence[Embedded], values: Values) -> None:
-        """A row group."""
+    def write(self, batch: Sequence[EmbeddedChunk], values: Values) -> None:
+        """Append a row group."""
         arrow = self._arrow
         ids, chunks, texts, _ = zip(*batch, strict=True)
         if isinstance(values, list):
@@ -150,23 +163,38 @@ class Parquet:
         self._writer.write_table(table)
 
     def close(self) -> None:
-        """Write the footer."""
+        """Write the footer of the file."""
         self._writer.close()
 
 
-WRITERS: Mapping[str, Callable[[IO[bytes]], Writer]] = {".jsonl": JsonLines, ".npy": Npy, ".parquet": Parquet}
+WRITERS: Mapping[str, Callable[[IO[bytes]], VectorWriter]] = {
+    ".jsonl": JsonLinesWriter,
+    ".npy": NpyWriter,
+    ".parquet": ParquetWriter,
+}
 """By the end of the output's name."""
 
 
 @contextmanager
-def open_output(path: Path | None) -> Iterator[Writer]:
-    """What writes to a file, or JSON lines to stdout; where the block fails, nothing is left of the file."""
+def open_output(path: Path | None) -> Iterator[VectorWriter]:
+    """Open an output; where the block fails, nothing is left of the file.
+
+    Args:
+        path: The file; None is JSON lines on stdout.
+
+    Yields:
+        The writer of the file's format.
+
+    Raises:
+        ValueError: The name does not end as one of the formats.
+        OSError: The file cannot be written.
+    """
     if path is None:
-        yield JsonLines(sys.stdout.buffer)
+        yield JsonLinesWriter(sys.stdout.buffer)
         return
     if path.suffix not in WRITERS:
         raise ValueError(f"{path} ends in {path.suffix or 'nothing'}: an output ends in {', '.join(WRITERS)}")
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # replaces what a link points to, not the link
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with _create(partial, path) as file:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from taskvec_integrations.cli.arguments import DEFAULT_MODEL
+from taskvec import DEFAULT_MODEL
 
 
 class LogFormat(StrEnum):

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pydoc_data.topics import topics
 
-CHUNK = 800  # characters: a few paragraphs, about 250 tokens; a longer paragraph or table stays whole
-# A line underlined with * or = opens a section, which is one document; with - or ~ a subsection, which is not cut off from it.
+MAX_CHUNK_CHARACTERS = 800
+"""A few paragraphs, about 250 tokens. A longer paragraph or table stays whole."""
+# A line underlined with * or = opens a section, which is one document; one underlined with - or ~ opens a part of it.
 SECTION = re.compile(r"^(\S.*)\n([*=])\2{2,}$\n?", re.MULTILINE)
 HEADING = re.compile(r"^(\S.*)\n([*=~^-])\2{2,}$\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ReferenceChunk:
     """A few paragraphs, and the nearest heading above them."""
 
     heading: str
     text: str
 
 
-# A question, and words that only the chunks with its answer have; "|" where Python's versions word it differently.
 QUESTIONS = {
     "How are backslashes treated in raw strings?": "treat backslashes as literal characters",
     "How do I decide what happens when an attribute is missing?": "Called when the default attribute access fails",
@@ -45,21 +45,22 @@ QUESTIONS = {
     "How is a module found when I import it?": "sys.meta_path",
     "Can I use a list as a dictionary key?": "not *hashable*",
 }
+"""Questions, each with words that only the chunks with its answer have; "|" stands between the words of Python's versions."""
 
 
-def answers(chunk: Chunk, question: str) -> bool:
+def answers(chunk: ReferenceChunk, question: str) -> bool:
     """Whether the chunk holds the known answer to one of the questions."""
     text = " ".join(chunk.text.replace("’", "'").split())
     return any(words in text for words in QUESTIONS[question].split("|"))
 
 
-def read_sections() -> list[list[Chunk]]:
-    """The sections of the reference, each as its chunks; those that several pages repeat only once."""
+def read_sections() -> list[list[ReferenceChunk]]:
+    """The sections of the reference as lists of chunks; a section that several pages repeat comes once."""
     seen: set[str] = set()
     sections = []
     for _, page in sorted(topics.items(), key=lambda item: (-len(item[1]), item[0])):
         for section in cut_at(SECTION, page):
-            chunks = [chunk for part in cut_at(HEADING, section) for chunk in split(part)]
+            chunks = [chunk for part in cut_at(HEADING, section) for chunk in split_part(part)]
             texts = {chunk.text for chunk in chunks}
             if texts and not texts & seen:
                 seen |= texts
@@ -68,21 +69,21 @@ def read_sections() -> list[list[Chunk]]:
 
 
 def cut_at(pattern: re.Pattern[str], text: str) -> list[str]:
-    """The text in pieces that each begin with a match."""
+    """Cut a text into pieces that each begin with a match; what stands before the first match is left out."""
     starts = [match.start() for match in pattern.finditer(text)]
     return [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
 
 
-def split(part: str) -> Iterator[Chunk]:
-    """A heading and what stands under it, in chunks of whole paragraphs; the heading opens the first one."""
+def split_part(part: str) -> Iterator[ReferenceChunk]:
+    """Split a heading and the text under it into chunks of whole paragraphs; the heading opens the first chunk."""
     heading = part.partition("\n")[0].replace("*", "").replace('"', "")
     paragraphs = [paragraph for paragraph in re.split(r"\n\s*\n", HEADING.sub("", part).strip("\n")) if paragraph]
-    piece = heading
+    text = heading
     for number, paragraph in enumerate(paragraphs):
-        if number and len(piece) + len(paragraph) > CHUNK:
-            yield Chunk(heading, piece)
-            piece = paragraph
+        if number and len(text) + len(paragraph) > MAX_CHUNK_CHARACTERS:
+            yield ReferenceChunk(heading, text)
+            text = paragraph
         else:
-            piece += f"\n\n{paragraph}"
+            text += f"\n\n{paragraph}"
     if paragraphs:
-        yield Chunk(heading, piece)
+        yield ReferenceChunk(heading, text)

@@ -18,9 +18,9 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from taskvec import Encoder
-from taskvec.integration import DEFAULT_MODEL, MINI, Vectors, cut_dimensions
-from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
+from taskvec import DEFAULT_MODEL, MINI, Encoder
+from taskvec.integration import Vectors, cut_dimensions
+from taskvec_integrations.demo.text import QUESTIONS, ReferenceChunk, answers, read_sections
 from taskvec_integrations.extras import require
 
 if TYPE_CHECKING:
@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 
     from taskvec_integrations.qdrant import QdrantStore
 
-COLLECTION = "python_reference"
-SHOWN = 4
+Sections = list[list[ReferenceChunk]]
+"""The text by section and chunk."""
 
-NEXT = """
+COLLECTION = "python_reference"
+TOUR_QUESTIONS = 4
+"""So many questions are asked in a tour."""
+MAX_TEXT_CHARACTERS = 500
+"""As much of a hit's text is shown."""
+
+NEXT_STEPS = """
 [bold]What next[/bold]
   {again}
       asks this index again; it stays in {folder}
@@ -50,8 +56,21 @@ def default_folder() -> Path:
     return Path(cache) / "taskvec" / "demo"
 
 
-def run(question: str | None, model: str, folder: Path, console: Console, sections: list[list[Chunk]] | None = None) -> None:
-    """Index the reference unless that was done, then answer one question, or show a few and the comparison."""
+def run(question: str | None, model: str, folder: Path, console: Console, sections: Sections | None = None) -> None:
+    """Index the reference unless that was done before, then answer a question, or give the tour.
+
+    Args:
+        question: What to ask; None is the tour: a few known questions, and a comparison.
+        model: A hub id, a folder or "mini".
+        folder: Where the index is kept.
+        console: Where to print.
+        sections: The text; None is Python's language reference.
+
+    Raises:
+        MissingExtraError: Qdrant's client is not installed.
+        IndexInUseError: Another process has the index open.
+        OSError: The model cannot be found, or the folder cannot be written.
+    """
     require("qdrant_client", "qdrant")
     start = time.perf_counter()
     with Encoder.from_pretrained(model) as encoder:
@@ -62,20 +81,21 @@ def run(question: str | None, model: str, folder: Path, console: Console, sectio
             if question is not None:
                 show_answers(store, sections, question, 3, console)
                 return
-            for known in list(QUESTIONS)[:SHOWN]:
+            for known in list(QUESTIONS)[:TOUR_QUESTIONS]:
                 show_answers(store, sections, known, 1, console)
             compare(stored_vectors(client, sections), encoder, sections, console)
     if model == MINI:
         command = f"{sys.argv[0]} demo" + (f" --folder {folder}" if folder != default_folder() else "")
         real = f"{command} --model {DEFAULT_MODEL}"
-        console.print(NEXT.format(again=f'{command} "your question"', real=real, folder=folder), soft_wrap=True, highlight=False)
+        steps = NEXT_STEPS.format(again=f'{command} "your question"', real=real, folder=folder)
+        console.print(steps, soft_wrap=True, highlight=False)
 
 
-def open_index(encoder: Encoder, sections: list[list[Chunk]], folder: Path) -> "QdrantClient":
-    """The embedded Qdrant of this model and this text."""
+def open_index(encoder: Encoder, sections: Sections, folder: Path) -> "QdrantClient":
+    """Open the embedded Qdrant of this model and this text; IndexInUseError where another process has it open."""
     from qdrant_client import QdrantClient
 
-    path = folder / hashlib.sha256(repr((encoder.fingerprint, sections)).encode()).hexdigest()[:16]
+    path = folder / index_name(encoder.fingerprint, sections)
     path.mkdir(parents=True, exist_ok=True)
     try:
         return QdrantClient(path=str(path))
@@ -85,8 +105,15 @@ def open_index(encoder: Encoder, sections: list[list[Chunk]], folder: Path) -> "
         raise IndexInUseError(f"another process uses the index in {path}: wait for it, or pass another --folder") from None
 
 
-def fill(client: "QdrantClient", encoder: Encoder, sections: list[list[Chunk]], console: Console) -> "QdrantStore":
-    """A store with every section as a late-chunked document; what it already holds is not encoded again."""
+def index_name(fingerprint: str, sections: Sections) -> str:
+    """The name of an index's folder: a digest of the model and of the text, which is written out as in version 0.1.0."""
+    chunks = [", ".join(f"Chunk(heading={chunk.heading!r}, text={chunk.text!r})" for chunk in section) for section in sections]
+    content = f"({fingerprint!r}, [{', '.join(f'[{section}]' for section in chunks)}])"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def fill(client: "QdrantClient", encoder: Encoder, sections: Sections, console: Console) -> "QdrantStore":
+    """Fill a store with every section as a late-chunked document; what it already holds is not encoded again."""
     from taskvec_integrations.qdrant import QdrantStore
     from taskvec_integrations.store import Document
 
@@ -99,9 +126,9 @@ def fill(client: "QdrantClient", encoder: Encoder, sections: list[list[Chunk]], 
     return store
 
 
-def show_answers(store: "QdrantStore", sections: list[list[Chunk]], question: str, limit: int, console: Console) -> None:
-    """The best chunks for a question, which is encoded with the query adapter."""
-    store.search("")  # the first query of a process merges the adapter; what is timed is any later one
+def show_answers(store: "QdrantStore", sections: Sections, question: str, limit: int, console: Console) -> None:
+    """Print the best chunks for a question, which is encoded with the query adapter."""
+    store.search("")  # the first query of a process merges the adapter, which is not timed
     start = time.perf_counter()
     hits = store.search(question, limit)
     milliseconds = (time.perf_counter() - start) * 1e3
@@ -109,19 +136,19 @@ def show_answers(store: "QdrantStore", sections: list[list[Chunk]], question: st
     for hit in hits:
         heading = sections[int(hit.document_id)][hit.chunk].heading
         text = "\n".join(line for line in hit.text.splitlines() if line.strip())
-        shown = Text(text if len(text) < 500 else f"{text[:500]} …")
-        console.print(Panel(shown, title=Text(f"{heading} · {hit.score:.2f}"), title_align="left"))
+        content = Text(text if len(text) < MAX_TEXT_CHARACTERS else f"{text[:MAX_TEXT_CHARACTERS]} …")
+        console.print(Panel(content, title=Text(f"{heading} · {hit.score:.2f}"), title_align="left"))
 
 
-def stored_vectors(client: "QdrantClient", sections: list[list[Chunk]]) -> Vectors:
-    """The vectors of all chunks in the order of the text: (chunks, dimensions)."""
+def stored_vectors(client: "QdrantClient", sections: Sections) -> Vectors:
+    """The vectors of all chunks, in the order of the text: (chunks, dimensions)."""
     points, _ = client.scroll(COLLECTION, limit=sum(map(len, sections)), with_vectors=True, with_payload=["document_id", "chunk"])
     points.sort(key=lambda point: (int((point.payload or {})["document_id"]), (point.payload or {})["chunk"]))
     return np.array([point.vector for point in points], dtype=np.float32)
 
 
-def compare(late: Vectors, encoder: Encoder, sections: list[list[Chunk]], console: Console) -> None:
-    """Where the known answers come with other adapters, fewer dimensions and without late chunking, side by side."""
+def compare(late: Vectors, encoder: Encoder, sections: Sections, console: Console) -> None:
+    """Print at which place the known answers come with other adapters, fewer dimensions and without late chunking."""
     chunks = list(chain.from_iterable(sections))
     asked = [question for question in QUESTIONS if any(answers(chunk, question) for chunk in chunks)]
     texts = [chunk.text for chunk in chunks]
@@ -160,10 +187,23 @@ def compare(late: Vectors, encoder: Encoder, sections: list[list[Chunk]], consol
     console.print(table)
 
 
-def rank_answers(queries: Vectors, vectors: Vectors, dimensions: int, chunks: list[Chunk], asked: list[str]) -> NDArray[np.int64]:
-    """The place of the best right chunk for each question, by cosine over the first `dimensions` values: (questions,)."""
+def rank_answers(
+    queries: Vectors, vectors: Vectors, dimensions: int, chunks: list[ReferenceChunk], questions: list[str]
+) -> NDArray[np.int64]:
+    """The place of the best chunk with the answer, for each question.
+
+    Args:
+        queries: Vectors of the questions (questions, d).
+        vectors: Vectors of the chunks (chunks, d).
+        dimensions: How many values of a vector are compared, by cosine.
+        chunks: The chunks.
+        questions: The questions, of QUESTIONS.
+
+    Returns:
+        Places from 1 on (questions,).
+    """
     left, right = cut_dimensions(queries, dimensions), cut_dimensions(vectors, dimensions)
-    right_chunks = np.array([[answers(chunk, question) for chunk in chunks] for question in asked])
+    right_chunks = np.array([[answers(chunk, question) for chunk in chunks] for question in questions])
     scores = left @ right.T
     best = np.where(right_chunks, scores, -np.inf).max(axis=1, keepdims=True)
     places: NDArray[np.int64] = (scores > best).sum(axis=1) + 1

@@ -1,1 +1,1 @@
-"""Reading documents from files and standard input, in bounded memory: which files a source means, and their formats."""
+"""Reading documents from files and standard input in bounded memory: which files a source means, and their formats."""

@@ -99,7 +99,8 @@ class Backend(ABC):
     writes_payloads = False
     """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
 
-    def point_id(self, document_id: str, chunk: int) -> str:
+    @staticmethod
+    def point_id(document_id: str, chunk: int) -> str:
         """The id of a chunk, the same in every run: a UUID, unless the database has better use for it."""
         return uuid_of(document_id, chunk)
 
@@ -176,7 +177,8 @@ class Backend(ABC):
     def finish(self) -> None:  # noqa: B027
         """End a run that wrote anything, also one that failed: flush, wait until all of it can be searched."""
 
-    def weigh(self, point: Point) -> int:
+    @staticmethod
+    def weigh(point: Point) -> int:
         """About the bytes that a point takes on the wire."""
         return point.payload_bytes + 4 * (len(point.text) + len(point.vector)) + 256
 

@@ -80,7 +80,8 @@ class PineconeBackend(Backend):
         self._namespace = namespace
         self._written = WrittenRecords(self._list)
 
-    def point_id(self, document_id: str, chunk: int) -> str:
+    @staticmethod
+    def point_id(document_id: str, chunk: int) -> str:
         """What the id of the chunk's record begins with, see records.py."""
         return f"{document_id}#{chunk}"
 

@@ -130,7 +130,8 @@ class QdrantBackend(Backend):
         found = self._client.call("query_points", self.name, query=vector.tolist(), using=using, limit=limit, query_filter=filter)
         return [Hit.of(str(point.id), point.score, point.payload or {}) for point in found.points]
 
-    def weigh(self, point: Point) -> int:
+    @staticmethod
+    def weigh(point: Point) -> int:
         """JSON in UTF-8: some 21 characters for each number of a vector."""
         return point.payload_bytes + 3 * len(point.text) + 21 * len(point.vector) + 256
 

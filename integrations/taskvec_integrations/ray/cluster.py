@@ -1,4 +1,4 @@
-"""Joining a Ray cluster for the time of one command, and what is said where that cannot be. Knows addresses, no work."""
+"""Joining a Ray cluster while one command runs, and the errors where that is not possible. Knows addresses, no work."""
 
 import logging
 import re
@@ -11,43 +11,49 @@ from contextlib import contextmanager
 import ray
 
 ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):(\d{1,5})")
-PATIENCE = 15.0
-"""Seconds that the head of a cluster has to answer, of which starting Python takes two; `ray.init` would try for minutes."""
+CONNECT_TIMEOUT_SECONDS = 15.0
+"""How long the head of a cluster has to answer; starting Python takes two of these seconds. `ray.init` would try for minutes."""
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
-    """Be part of the cluster at `address`: local (a new one, of this machine), auto (the one it is in), or HOST:PORT of a head.
+def join_cluster(address: str) -> Iterator[None]:
+    """Be part of a cluster while the block runs.
 
-    ValueError for what is no address, ConnectionError where no cluster answers.
+    Args:
+        address: "local" (a new cluster of this machine), "auto" (the one that this machine is in), or HOST:PORT of a head.
+
+    Raises:
+        ValueError: The address is none of these.
+        ConnectionError: No cluster answers.
     """
     if address != "local":
-        _check(address)
+        check_address(address)
     ray.init(address=address, logging_level=logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it has one of its own, with a line for each step
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # has a level of its own, and a line for each step
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _check(address: str) -> None:
-    found = ADDRESS.fullmatch(address)
-    if address != "auto" and not found:
-        client = address.startswith("ray://")  # by which Ray Data works in part only
+def check_address(address: str) -> None:
+    """Ask the head of a cluster whether it is healthy; raises what `join_cluster` raises."""
+    match = ADDRESS.fullmatch(address)
+    if address != "auto" and not match:
+        client = address.startswith("ray://")  # Ray Data works only in part over the client's protocol
         advice = "run the command on a machine of the cluster, with auto" if client else "use local, auto or HOST:PORT"
-        raise ValueError(f"{address!r} is no address of a cluster here: {advice}")
+        raise ValueError(f"{address!r} is not an address that can be joined: {advice}")
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        if found:  # what refuses to be connected to does so at once
-            socket.create_connection((found[1].strip("[]"), int(found[2])), PATIENCE).close()
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
+        if match:  # a refused connection is known at once
+            socket.create_connection((match[1].strip("[]"), int(match[2])), CONNECT_TIMEOUT_SECONDS).close()
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=CONNECT_TIMEOUT_SECONDS)
     except (OSError, OverflowError) as error:
-        said = str(error)
+        reason = str(error)
     except subprocess.TimeoutExpired:
-        said = f"none in {PATIENCE:g} s"
+        reason = f"no answer in {CONNECT_TIMEOUT_SECONDS:g} s"
     except subprocess.CalledProcessError as error:
-        said = " ".join((error.stderr or error.stdout).strip().split("\n")[-1].split()) or "it is not healthy"
+        reason = " ".join((error.stderr or error.stdout).strip().split("\n")[-1].split()) or "it is not healthy"
     else:
         return
-    raise ConnectionError(f"no Ray cluster answers at {address!r} ({said}): start one with `ray start --head`, or use local")
+    raise ConnectionError(f"no Ray cluster answers at {address!r} ({reason}): start one with `ray start --head`, or use local")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,12 @@ from taskvec_integrations.lazy_encoder import warn_of_cuts
 from taskvec_integrations.ray.workers import load_encoder
 from taskvec_integrations.task_choice import TaskChoice, choose_task
 
-Batch = Mapping[str, NDArray[Any]]
+ColumnBatch = Mapping[str, NDArray[Any]]
 """Columns by name, as Ray Data hands them out by default (batch_format="numpy")."""
 
-Kind = Literal["float32", "float16", "binary", "ubinary"]
-KINDS = ("float32", "float16", "binary", "ubinary")
-"""Precisions that a vector has by itself; int8 and uint8 depend on ranges that batches would not share."""
+BatchPrecision = Literal["float32", "float16", "binary", "ubinary"]
+"""A precision that every vector has by itself; int8 and uint8 need ranges, which batches would not share."""
+BATCH_PRECISIONS: tuple[BatchPrecision, ...] = get_args(BatchPrecision)
 
 
 class LoadOptions(TypedDict, total=False):
@@ -43,10 +43,10 @@ class EmbedOptions(LoadOptions, total=False):
     id_column: str
     dimensions: int | None
     task: TaskChoice
-    precision: Kind
+    precision: BatchPrecision
 
 
-class Embedder:
+class BatchEmbedder:
     """What the embedding classes share: settings, checked when they are given, and one encoder a process."""
 
     operation: ClassVar[Task]
@@ -61,7 +61,7 @@ class Embedder:
         id_column: str = "id",
         dimensions: int | None = None,
         task: TaskChoice = "auto",
-        precision: Kind = "float32",
+        precision: BatchPrecision = "float32",
         **load: Unpack[LoadOptions],
     ) -> None:
         self._task = choose_task(task, self.operation)
@@ -69,8 +69,8 @@ class Embedder:
         self._output = output_column
         self._id = id_column
         self._dimensions = check_dimensions(dimensions)
-        if precision not in KINDS:
-            raise ValueError(f"precision is {precision!r}: use one of {', '.join(KINDS)} (int8 needs ranges)")
+        if precision not in BATCH_PRECISIONS:
+            raise ValueError(f"precision is {precision!r}: use one of {', '.join(BATCH_PRECISIONS)} (int8 needs ranges)")
         self._precision = precision
         if self._column == output_column:
             raise ValueError(f"text_column and output_column are both {output_column!r}: the texts would be lost")
@@ -86,40 +86,51 @@ class Embedder:
     def _options(self, usage: Usage) -> EncodeOptions:
         return {"task": self._task, "dimensions": self._dimensions, "usage": usage}
 
-    def _pack(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        packed: NDArray[Any] = np.asarray(quantize(vectors, self._precision))
-        return packed
+    def _quantize(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        values: NDArray[Any] = np.asarray(quantize(vectors, self._precision))
+        return values
 
-    def _values(self, batch: Batch) -> Sequence[Any]:
-        """The column of texts; TypeError or KeyError that say what the batch is."""
+    def _column_values(self, batch: ColumnBatch) -> Sequence[Any]:
+        """The column of texts; TypeError or ValueError that say what the batch is."""
         if not isinstance(batch, Mapping):
             raise TypeError(f"a batch is {type(batch).__name__}: leave batch_format of map_batches out, or use 'numpy'")
         if self._column not in batch:
             raise ValueError(f"there is no column {self._column!r}, only {', '.join(batch)}: name another with text_column")
         return list(batch[self._column])
 
-    def _where(self, batch: Batch, row: int) -> str:
-        """How messages call a row."""
-        named = f" ({self._id} {plain_id(batch[self._id][row])!r})" if self._id in batch else ""
-        return f"row {row} of a batch{named}: {self._column!r}"
+    def _describe_row(self, batch: ColumnBatch, row: int) -> str:
+        """What messages call a row."""
+        id = f" ({self._id} {to_python(batch[self._id][row])!r})" if self._id in batch else ""
+        return f"row {row} of a batch{id}: {self._column!r}"
 
-    def _with(self, batch: Batch, vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def _add_column(self, batch: ColumnBatch, vectors: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {**batch, self._output: vectors}
 
 
-class TextEmbedder(Embedder):
+class RowTextEmbedder(BatchEmbedder):
     """A text a row."""
 
-    def __call__(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """The batch with a column of vectors (rows, dimensions); a row that is no text is an error that names it."""
-        texts = [str_of(text, self._where(batch, row)) for row, text in enumerate(self._values(batch))]
+    def __call__(self, batch: ColumnBatch) -> dict[str, NDArray[Any]]:
+        """Embed a batch, as `Dataset.map_batches` asks for.
+
+        Args:
+            batch: Columns by name.
+
+        Returns:
+            The batch with a column of vectors (rows, dimensions).
+
+        Raises:
+            TypeError: A row is not a text; the message names it.
+            ValueError: There is no such column, or a text cannot be encoded.
+        """
+        texts = [require_text(text, self._describe_row(batch, row)) for row, text in enumerate(self._column_values(batch))]
         usage = Usage()
         vectors = self._encoder.encode(texts, **self._options(usage))
         warn_of_cuts(usage, self._encoder)
-        return self._with(batch, self._pack(vectors))
+        return self._add_column(batch, self._quantize(vectors))
 
 
-class EmbedDocuments(TextEmbedder):
+class EmbedDocuments(RowTextEmbedder):
     """Vectors of texts that are to be found, for `Dataset.map_batches`: a column of texts in, a column of vectors beside it.
 
         dataset.map_batches(
@@ -130,17 +141,29 @@ class EmbedDocuments(TextEmbedder):
             batch_size=1024,
         )
 
-    Every actor loads the model once, on the GPU that Ray gives it, else on the CPU with as many threads as it has CPUs.
-    text_column, output_column: names; id_column: names rows in errors, where there is one. dimensions: None is the model's full
-    width. task: another than retrieval.passage, None for the bare model. precision: float32, float16, or bits as binary and
-    ubinary. The rest is that of `Encoder.from_pretrained`. The vectors are a tensor column (dimensions,). Texts longer than the
-    model's context are cut, and a warning in the actor's log says how many; `EmbedChunks` never cuts.
+    Every actor loads the model once, on the GPU that Ray gives it, else on the CPU with as many threads as it has CPUs. Vectors
+    are a tensor column (dimensions,). Texts longer than the model's context are cut, and a warning in the actor's log says how
+    many; `EmbedChunks` never cuts.
+
+    Args:
+        model: A hub id, a folder or "mini".
+        text_column: The column of texts, by default "text".
+        output_column: The column of vectors that is added.
+        id_column: The column that names rows in errors, where there is one.
+        dimensions: The length of a vector; None is the model's full width.
+        task: Another task than retrieval.passage, None for the bare model.
+        precision: What the numbers of a vector are: float32, float16, or bits as binary and ubinary.
+        **load: How the model is loaded, as `Encoder.from_pretrained` takes it.
+
+    Raises:
+        TypeError: An option is unknown or of another type.
+        ValueError: The model cannot serve these settings.
     """
 
     operation = DOCUMENT_TASK
 
 
-class EmbedQueries(TextEmbedder):
+class EmbedQueries(RowTextEmbedder):
     """`EmbedDocuments` for texts that search: the task is retrieval.query."""
 
     operation = QUERY_TASK
@@ -155,13 +178,13 @@ def check_dimensions(dimensions: int | None) -> int | None:
     return dimensions
 
 
-def str_of(text: object, where: str) -> str:
-    """A text that can be encoded, or an error that names its row and what to do."""
+def require_text(text: object, place: str) -> str:
+    """A text that can be encoded; TypeError or ValueError that names its place and the remedy."""
     if text is None or isinstance(text, float):
-        raise TypeError(f"{where} is missing: drop such rows first, with Dataset.filter")
-    return check_text(text, where)
+        raise TypeError(f"{place} is missing: drop such rows first, with Dataset.filter")
+    return check_text(text, place)
 
 
-def plain_id(id: Any) -> Any:
-    """An id without numpy's wrapping."""
-    return id.item() if isinstance(id, np.generic) else id
+def to_python(value: Any) -> Any:
+    """A value as Python's own type instead of numpy's."""
+    return value.item() if isinstance(value, np.generic) else value

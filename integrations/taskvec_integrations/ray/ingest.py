@@ -1,4 +1,4 @@
-"""ingest_dataset: puts sources, a pool of actors and a store together, adds the parts' reports up. Knows no database."""
+"""ingest_dataset: puts a dataset, a pool of actors and a store together, and adds up the parts' reports. Knows no database."""
 
 import pickle
 from collections.abc import Iterator, Sequence
@@ -12,21 +12,22 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError, RayTaskError
 
 from taskvec.integration import DEFAULT_MODEL, LoadSettings, Progress, check_progress, reporting
+from taskvec_integrations.defaults import CHUNK_TOKENS, RETRY_SECONDS
 from taskvec_integrations.files.sources import Columns
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ingestion.retries import check_seconds
 from taskvec_integrations.ray.embed import LoadOptions, check_dimensions
-from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening, Outcome, Reader, portable
-from taskvec_integrations.ray.pool import Concurrency, Pool, plan_pool
+from taskvec_integrations.ray.part_recorder import PartRecorder
+from taskvec_integrations.ray.parts import RESULT_COLUMN, IngestPart, PartResult, Reader, StoreConfig, make_portable
+from taskvec_integrations.ray.pool import ActorPool, Concurrency, size_pool
 from taskvec_integrations.ray.sources import open_dataset
-from taskvec_integrations.ray.tally import Tally
-from taskvec_integrations.ray.writer import WriterBackend, start_writer
-from taskvec_integrations.store import CHUNK_TOKENS, RETRY_SECONDS, StoreOptions
+from taskvec_integrations.ray.writer import RemoteBackend, start_writer
+from taskvec_integrations.store import StoreOptions
 from taskvec_integrations.store_url import StoreURL
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
-PART = 512
+PART_DOCUMENTS = 512
 """Documents that an actor takes at once."""
 
 
@@ -43,7 +44,7 @@ def ingest_dataset(
     text_column: str = "text",
     id_column: str | None = None,
     payload_columns: Sequence[str] | None = None,
-    part_documents: int = PART,
+    part_documents: int = PART_DOCUMENTS,
     concurrency: Concurrency = None,
     num_gpus: float | None = None,
     num_cpus: float | None = None,
@@ -56,23 +57,45 @@ def ingest_dataset(
 
         ingest_dataset(ray.data.read_parquet("s3://bucket/docs"), "qdrant://db:6333", collection="docs", num_gpus=1)
 
-    dataset: a Ray or Hugging Face Dataset, or paths of files and folders as `taskvec ingest` takes them, which only the caller's
-    machine needs to have. A row is a document: text_column holds its text, or a list of its chunks; id_column, "id" where
-    there is one, its id; all other columns, or payload_columns, are its payload, without those that are null.
+    A row is a document. Ray hands parts of the dataset to actors, and each writes its own points; an embedded store is written by
+    one actor on the caller's machine. An actor that is lost costs what it had under way, and another takes its part. A second run
+    writes nothing, and one that was cut short goes on. Ids must be unique: of two documents with one id in different parts,
+    either or a mixture of both may be what stays, and a warning says how many there were.
 
-    Ray hands parts of part_documents to actors, and each writes its own; an embedded store is written by one actor on the
-    caller's machine. concurrency: actors, by default one for each GPU or, where there is none, each machine; (least, most) on
-    a cluster that grows. num_gpus, num_cpus: of each. The other arguments are those of `Store` and `Encoder.from_pretrained`;
-    keys are read from the environment of the actors. progress: True for Ray's own bars, or a function of (documents done, in all
-    or None). report: a new one to fill while the run goes on.
+    Args:
+        dataset: A Ray or Hugging Face Dataset, or paths of files and folders as `taskvec ingest` takes them, which only the
+            caller's machine needs to have.
+        store_url: The database, see `StoreURL`; keys are read from the environment of the actors.
+        collection: The collection, in Pinecone the namespace.
+        model: A hub id, a folder or "mini".
+        dimensions: The length of a vector; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+        document_task: Another task than retrieval.passage, None for the bare model.
+        chunk_tokens: Texts without chunks of their own are split at this many tokens; None never splits.
+        text_column: The column with the text, or with a list of texts, a document's chunks.
+        id_column: The column that identifies a document; None takes "id" where there is one.
+        payload_columns: The columns stored with each chunk; None takes all others. Null values are left out.
+        part_documents: Documents that an actor takes at once.
+        concurrency: How many actors, (least, most) on a cluster that grows; None is one for each GPU or, where there is none,
+            for each machine.
+        num_gpus: GPUs of each actor.
+        num_cpus: CPUs of each actor.
+        retry_seconds: How long a call that may succeed later is tried again.
+        progress: True for Ray's own bars, or a function of (documents done, documents in all or None).
+        report: A new IngestReport to fill, which can be read while the run goes on.
+        **load: How the model is loaded, as `Encoder.from_pretrained` takes it.
 
-    A lost actor costs what it had under way, and another takes its part. A second run writes nothing, one that was cut short goes
-    on. ids must be unique: of two documents with one id in different parts, either or a mixture of both may be what stays, and a
-    warning says how many there were.
+    Returns:
+        What was done.
+
+    Raises:
+        TypeError: An argument is of another type.
+        ValueError: An argument cannot be used, or the collection was made with other settings.
+        OSError: A file cannot be read, or the database cannot be reached.
     """
     columns = Columns(text_column, id_column, payload_columns)
     settings = EmbedSettings(document_task, "auto", check_dimensions(dimensions), late_chunking)
-    loaded = LoadSettings(model, **load)  # with the path of a folder made absolute
+    loaded = LoadSettings(model, **load)  # makes the path of a folder absolute
     options: StoreOptions = {
         "dimensions": settings.dimensions,
         "late_chunking": settings.late_chunking,
@@ -83,66 +106,80 @@ def ingest_dataset(
     url = StoreURL.parse(store_url) if isinstance(store_url, str) else store_url
     check_progress(progress)
     rows, read, total = open_dataset(dataset, columns)
-    pool = plan_pool(concurrency, num_cpus, num_gpus)
-    opening = Opening(url, collection, str(loaded.model), load, pool.threads, options)
-    parts = rows.repartition(target_num_rows_per_block=check_part(part_documents))
-    run = Tally(collection, IngestReport() if report is None else report)
-    with owned(opening) as opening, run.closing(), reporting(progress is not True and progress, total) as tell:
+    pool = size_pool(concurrency, num_cpus, num_gpus)
+    config = StoreConfig(url, collection, str(loaded.model), load, pool.threads, options)
+    parts = rows.repartition(target_num_rows_per_block=check_part_documents(part_documents))
+    recorder = PartRecorder(collection, IngestReport() if report is None else report)
+    with with_writer(config) as config, recorder.timing():
+        ingest_parts(parts, read, pool, config, recorder, progress, total)
+    return recorder.report
+
+
+def ingest_parts(
+    parts: Dataset,
+    read: Reader,
+    pool: ActorPool,
+    config: StoreConfig,
+    recorder: PartRecorder,
+    progress: Progress,
+    total: int | None,
+) -> None:
+    """Have a pool of actors ingest all parts, record their results, and finish the collection, also after an error."""
+    with reporting(progress is not True and progress, total) as report_progress:
         try:
-            for outcome in outcomes(parts, pool, opening, read, bars=progress is True):
-                run.add(outcome)
-                tell(run.report.documents.done, total)
+            for result in part_results(parts, read, pool, config, bars=progress is True):
+                recorder.record(result)
+                report_progress(recorder.report.documents.done, total)
         except BaseException:
             with suppress(Exception):
-                finish(opening, run.report)
+                finish(config, recorder.report)
             raise
-        finish(opening, run.report)
-    return run.report
+        finish(config, recorder.report)
 
 
-def finish(opening: Opening, report: IngestReport) -> None:
-    """What comes after the last part, where any has changed anything."""
+def finish(config: StoreConfig, report: IngestReport) -> None:
+    """Do what comes after the last part, where any part has changed anything."""
     if report.changed:
-        opening.finish()
+        config.finish()
 
 
-def outcomes(parts: Dataset, pool: Pool, opening: Opening, read: Reader, bars: bool) -> Iterator[Outcome]:
-    """What became of each block of `parts`, as they are done; closing this ends the work."""
-    done = parts.map_batches(
+def part_results(parts: Dataset, read: Reader, pool: ActorPool, config: StoreConfig, bars: bool) -> Iterator[PartResult]:
+    """Start the work; yields the result of each block of `parts` when it is done. Closing the iterator ends the work."""
+    results = parts.map_batches(
         IngestPart,
-        fn_constructor_args=(opening, read),
-        compute=ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
+        fn_constructor_args=(config, read),
+        compute=ActorPoolStrategy(min_size=pool.min_size, max_size=pool.max_size),
         num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus or None,
         batch_size=None,
         batch_format="pyarrow",
     )
-    done.context.enable_progress_bars = bars
+    results.context.enable_progress_bars = bars
     try:
-        for row in done.iter_rows():
-            yield pickle.loads(row[OUTCOME])
-    except RayTaskError as error:  # its own text is a page of Ray's inside
-        raise portable(error.cause) from None
+        for row in results.iter_rows():
+            yield pickle.loads(row[RESULT_COLUMN])
+    except RayTaskError as error:  # its text is a page of Ray's inside
+        raise make_portable(error.cause) from None
 
 
 @contextmanager
-def owned(opening: Opening) -> Iterator[Opening]:
-    """The opening with a writer that has an embedded store open, which is closed at the end; others are as they were."""
-    if not opening.url.embedded:
-        yield opening
+def with_writer(config: StoreConfig) -> Iterator[StoreConfig]:
+    """Run a StoreWriter while the block runs, where the store is embedded; yields the config that goes through it."""
+    if not config.url.embedded:
+        yield config
         return
-    writer = start_writer(opening.url, opening.collection)
+    writer = start_writer(config.url, config.collection)
     try:
-        WriterBackend(writer)  # an error if it could not open the store
-        yield replace(opening, writer=writer)
+        RemoteBackend(writer)  # raises what went wrong when the store was opened
+        yield replace(config, writer=writer)
     finally:
         with suppress(RayError):
             ray.get(writer.close.remote())
         ray.kill(writer)
 
 
-def check_part(documents: int) -> int:
-    """A whole number from 1."""
+def check_part_documents(documents: int) -> int:
+    """A whole number from 1; anything else is a ValueError."""
     if not isinstance(documents, int) or isinstance(documents, bool) or documents < 1:
         raise ValueError(f"part_documents is {documents!r}: a whole number of 1 or more was expected")
     return documents

@@ -1,6 +1,6 @@
 """What the actors of a pool do: ingest one part of a dataset after another into the store, as `Store.ingest` does, and report.
 
-Knows stores, not how Ray shares out the parts. Errors travel as values, because Ray would keep only their text.
+Knows stores, not how Ray distributes the parts. Errors travel as values, because Ray would keep only their text.
 """
 
 import hashlib
@@ -18,21 +18,28 @@ from ray.actor import ActorHandle
 from taskvec_integrations.ingestion.documents import Document, Input
 from taskvec_integrations.ingestion.report import IngestReport
 from taskvec_integrations.ray.workers import load_encoder
-from taskvec_integrations.ray.writer import Writer, WriterBackend
+from taskvec_integrations.ray.writer import RemoteBackend, StoreWriter
 from taskvec_integrations.store import Store, StoreOptions
 from taskvec_integrations.store_url import StoreURL
 
-OUTCOME = "outcome"
+RESULT_COLUMN = "result"
 
 Reader = Callable[[pa.Table], Iterable[Input]]
-"""How the rows of a dataset become documents."""
+"""Turns rows of a dataset into documents."""
 
 
 @dataclass(frozen=True)
-class Opening:
+class StoreConfig:
     """All that a process needs to open the store: the same settings everywhere.
 
-    load: how the model is loaded. threads: for torch, on a CPU. writer: who owns the store where it is embedded.
+    Attributes:
+        url: The database.
+        collection: The collection in it.
+        model: The name of the model.
+        load: How the model is loaded.
+        threads: Threads of torch, on a CPU.
+        options: The options of the store beside the encoder.
+        writer: The actor that has the store open where it is embedded.
     """
 
     url: StoreURL
@@ -41,26 +48,33 @@ class Opening:
     load: Mapping[str, Any]
     threads: int
     options: StoreOptions
-    writer: "ActorHandle[Writer] | None" = None
+    writer: "ActorHandle[StoreWriter] | None" = None
 
-    def __call__(self) -> Store:
-        """The store, with the encoder of this process."""
+    def open(self) -> Store:
+        """Open the store with the encoder of this process."""
         return self._open({**self.options, "encoder": load_encoder(self.model, self.load, self.threads)})
 
     def finish(self) -> None:
-        """What comes after the last part; loads no model."""
+        """Do what comes after the last part; loads no model."""
         with self.url.explaining(), self._open(self.options) as store:
             store.finish()
 
     def _open(self, options: StoreOptions) -> Store:
         if self.writer is None:
             return self.url.open(self.collection, **options)
-        return Store(WriterBackend(self.writer), **options)
+        return Store(RemoteBackend(self.writer), **options)
 
 
 @dataclass
-class Outcome:
-    """What became of a part: its report, or the error that ended it. ids: a digest of each id that it had, sorted, once."""
+class PartResult:
+    """What became of a part.
+
+    Attributes:
+        worker: The actor that did it.
+        report: What was done.
+        ids: A digest of each id that the part had, sorted, without repetitions.
+        error: What ended the part early.
+    """
 
     worker: str
     report: IngestReport = field(default_factory=IngestReport)
@@ -69,47 +83,52 @@ class Outcome:
 
 
 class IngestPart:
-    """A worker of the pool: opens the store when it starts, then takes tables of rows."""
+    """A worker of the pool, for `Dataset.map_batches`: opens the store when it starts, then takes tables of rows.
 
-    def __init__(self, opening: Opening, read: Reader) -> None:
-        self._url = opening.url
+    Args:
+        config: How to open the store.
+        read: Turns rows into documents.
+    """
+
+    def __init__(self, config: StoreConfig, read: Reader) -> None:
+        self._url = config.url
         self._read = read
         self._worker = ray.get_runtime_context().get_actor_id() or ""
         self._error: Exception | None = None
         try:
             with self._url.explaining():
-                self._store = opening()
+                self._store = config.open()
                 self._store.prepare()
-        except Exception as error:  # raised here it would reach the caller as one long text
-            self._error = portable(error)
+        except Exception as error:  # Ray would turn an error raised here into one long text
+            self._error = make_portable(error)
 
     def __call__(self, table: pa.Table) -> dict[str, list[bytes]]:
-        """A row with the pickled outcome."""
-        return {OUTCOME: [pickle.dumps(self._outcome(table))]}
+        """Ingest a table; returns a row with the pickled PartResult."""
+        return {RESULT_COLUMN: [pickle.dumps(self._ingest(table))]}
 
-    def _outcome(self, table: pa.Table) -> Outcome:
-        outcome = Outcome(self._worker, error=self._error)
+    def _ingest(self, table: pa.Table) -> PartResult:
+        result = PartResult(self._worker, error=self._error)
         if self._error:
-            return outcome
+            return result
         try:
             documents = list(self._read(table))
-            outcome.ids = digests(documents)
+            result.ids = digest_ids(documents)
             with self._url.explaining():
-                self._store.ingest_part(documents, report=outcome.report)
+                self._store.ingest_part(documents, report=result.report)
         except Exception as error:
-            outcome.error = portable(error)
-        return outcome
+            result.error = make_portable(error)
+        return result
 
 
-def digests(documents: Iterable[Input]) -> NDArray[np.uint64]:
-    """8 bytes for each id that a document came with."""
+def digest_ids(documents: Iterable[Input]) -> NDArray[np.uint64]:
+    """Eight bytes for each id that documents came with, sorted, without repetitions."""
     ids = {str(document.id) for document in documents if isinstance(document, Document)}
     joined = b"".join(hashlib.blake2b(id.encode("utf-8", "replace"), digest_size=8).digest() for id in ids)
     return np.sort(np.frombuffer(joined, np.uint64))
 
 
-def portable(error: Exception) -> Exception:
-    """An error that another process can read: itself without its traces, else its text."""
+def make_portable(error: Exception) -> Exception:
+    """An error that another process can read: the error without its notes, or its text where it cannot be pickled."""
     error.__notes__ = []
     try:
         pickle.loads(pickle.dumps(error))

@@ -6,7 +6,8 @@ Files are read by the same code as on the command line, on the caller's machine,
 import pickle
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,54 +18,66 @@ from ray.data import Dataset, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from taskvec_integrations.files.formats import Row
-from taskvec_integrations.files.sources import Columns, File, FileSource
+from taskvec_integrations.files.source_files import SourceFile
+from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ingestion.documents import Input
 from taskvec_integrations.ray.parts import Reader
 
 T = TypeVar("T")
 
-DOCUMENT = "document"
-PICKLED = 64
-"""Documents in a block that a reader hands on."""
+DOCUMENT_COLUMN = "document"
+BLOCK_DOCUMENTS = 64
+"""Documents in a block that a read task hands on."""
 
 
-def open_dataset(given: Any, columns: Columns) -> tuple[Dataset, Reader, int | None]:
-    """The rows, how they become documents, and their number where it is known. Errors say what can be read."""
-    if isinstance(given, Dataset):
-        _check_columns(given, columns)
-        return given, RowReader(columns), None
-    if type(given).__module__.partition(".")[0] == "datasets":
-        return open_dataset(ray.data.from_huggingface(given), columns)
-    if isinstance(given, str | Path):
-        given = [given]
-    if isinstance(given, Sequence) and all(isinstance(name, str | Path) for name in given):
-        given = FileSource.open([str(name) for name in given], columns)
-    if not isinstance(given, FileSource):
-        raise TypeError(f"dataset is {type(given).__name__}: a Ray or Hugging Face Dataset, or paths of files were expected")
-    return ray.data.read_datasource(Files(given)), unpickle, given.total
+def open_dataset(dataset: Any, columns: Columns) -> tuple[Dataset, Reader, int | None]:
+    """Open what `ingest_dataset` was given.
+
+    Args:
+        dataset: A Ray or Hugging Face Dataset, paths, or a FileSource.
+        columns: Which columns are used.
+
+    Returns:
+        The rows, how they become documents, and how many there are (None where that is not known).
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: A column is missing, or there is nothing to read.
+        OSError: A file cannot be read.
+    """
+    if isinstance(dataset, Dataset):
+        _check_columns(dataset, columns)
+        return dataset, partial(read_rows, columns), None
+    if type(dataset).__module__.partition(".")[0] == "datasets":
+        return open_dataset(ray.data.from_huggingface(dataset), columns)
+    if isinstance(dataset, str | Path):
+        dataset = [dataset]
+    if isinstance(dataset, Sequence) and all(isinstance(name, str | Path) for name in dataset):
+        dataset = FileSource.open([str(name) for name in dataset], columns)
+    if not isinstance(dataset, FileSource):
+        raise TypeError(f"dataset is {type(dataset).__name__}: a Ray or Hugging Face Dataset, or paths of files were expected")
+    return ray.data.read_datasource(FileDatasource(dataset)), read_pickled, dataset.total
 
 
-@dataclass(frozen=True)
-class RowReader:
-    """Documents of rows with columns."""
-
-    columns: Columns
-
-    def __call__(self, table: pa.Table) -> Iterator[Input]:
-        """One a row."""
-        rows = FileSource((), self.columns, None)
-        for values in table.to_pylist():
-            yield rows.document(Row(f"the row {reprlib.repr(values)}", values), 0)
+def read_rows(columns: Columns, table: pa.Table) -> Iterator[Input]:
+    """Make a document of each row of a table."""
+    source = FileSource((), columns, None)
+    for values in table.to_pylist():
+        yield source.to_document(Row(f"the row {reprlib.repr(values)}", values), 0)
 
 
-def unpickle(table: pa.Table) -> Iterator[Input]:
-    """The documents that `Files` read."""
-    for document in table[DOCUMENT].to_pylist():
+def read_pickled(table: pa.Table) -> Iterator[Input]:
+    """Unpickle the documents that `FileDatasource` has read."""
+    for document in table[DOCUMENT_COLUMN].to_pylist():
         yield pickle.loads(document)
 
 
-class Files(Datasource):
-    """Documents of files as rows with one pickled document each, read on the caller's machine, which has them."""
+class FileDatasource(Datasource):
+    """Documents of files as rows with one pickled document each, read on the caller's machine, which has the files.
+
+    Args:
+        source: The files; ValueError for stdin.
+    """
 
     def __init__(self, source: FileSource) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,19 +87,19 @@ class Files(Datasource):
 
     @property
     def supports_distributed_reads(self) -> bool:
-        """Other machines need not have the files."""
+        """Other machines may not have the files."""
         return False
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """As on disk."""
+        """The size on disk."""
         return sum(file.path.stat().st_size for file in self._source.files)
 
     def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
-        """A task for some files each."""
+        """Tasks that read some files each."""
         each = -(-len(self._source.files) // max(parallelism, 1))
-        return [self._task(files) for files in _batched(self._source.files, each)]
+        return [self._read_task(files) for files in _batched(self._source.files, each)]
 
-    def _task(self, files: Sequence[File]) -> ReadTask:
+    def _read_task(self, files: Sequence[SourceFile]) -> ReadTask:
         source = replace(self._source, files=[file._replace(path=file.path.absolute()) for file in files])
         return ReadTask(
             lambda: _blocks(source),
@@ -95,8 +108,8 @@ class Files(Datasource):
 
 
 def _blocks(documents: Iterable[Input]) -> Iterator[pa.Table]:
-    for some in _batched(documents, PICKLED):
-        yield pa.table({DOCUMENT: [pickle.dumps(document) for document in some]})
+    for some in _batched(documents, BLOCK_DOCUMENTS):
+        yield pa.table({DOCUMENT_COLUMN: [pickle.dumps(document) for document in some]})
 
 
 def _batched(items: Iterable[T], number: int) -> Iterator[list[T]]:
@@ -107,7 +120,7 @@ def _batched(items: Iterable[T], number: int) -> Iterator[list[T]]:
 
 def _check_columns(dataset: Dataset, columns: Columns) -> None:
     names = dataset.columns() or []
-    for column, option in columns.named.items():
+    for column, option in columns.required.items():
         if column not in names:
-            option = option.removeprefix("--").replace("-", "_")
-            raise ValueError(f"the dataset has no column {column!r}, it has {', '.join(names)}: name another with {option}")
+            argument = option.removeprefix("--").replace("-", "_")
+            raise ValueError(f"the dataset has no column {column!r}, it has {', '.join(names)}: name another with {argument}")

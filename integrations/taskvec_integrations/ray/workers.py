@@ -10,10 +10,15 @@ from taskvec import Encoder, shared_encoder
 
 
 def load_encoder(model: str, arguments: Mapping[str, Any], threads: int | None = None) -> Encoder:
-    """The encoder of this process, loaded once; `arguments` are those of `shared_encoder`.
+    """Load the encoder of this process, once.
 
-    In an actor, device None is the GPU that Ray assigned (num_gpus), else the CPU, also where the machine has GPUs: they are
-    others'. There torch takes `threads`, by default as many as the actor has CPUs. Outside of Ray's workers nothing is changed.
+    Outside of Ray's workers the arguments are used as they are. In an actor, device None is the GPU that Ray assigned (num_gpus),
+    else the CPU, also where the machine has GPUs, because those belong to others.
+
+    Args:
+        model: A hub id, a folder or "mini".
+        arguments: What `shared_encoder` takes beside the model.
+        threads: Threads of torch in an actor; None is as many as the actor has CPUs.
     """
     arguments = dict(arguments)
     context: Any = ray.get_runtime_context() if ray.is_initialized() else None

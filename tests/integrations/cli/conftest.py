@@ -3,15 +3,13 @@
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.command_line import Done
+from support.command_line import Done, Taskvec
 from taskvec_integrations import cli
-
-Taskvec = Callable[..., Done]
 
 
 @pytest.fixture

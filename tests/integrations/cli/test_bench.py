@@ -3,17 +3,14 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.command_line import Done
+from support.command_line import Taskvec
 from taskvec import Encoder, Task
 from taskvec_integrations.cli import bench
-
-Taskvec = Callable[..., Done]
 
 
 def test_json_of_every_workload(taskvec: Taskvec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +59,7 @@ def test_lengths_are_about_what_was_asked_for(mini: Encoder) -> None:
         tokens = mini.count_tokens(bench.texts_of(mini, workload.lengths, bench.words()))
         wanted = sum(workload.lengths)
         assert wanted / 2 < sum(tokens) < wanted * 1.5
-        assert (sum(tokens) if workload.late else max(tokens)) < mini.max_tokens
+        assert (sum(tokens) if workload.late_chunking else max(tokens)) < mini.max_tokens
 
 
 def test_queries_and_passages_have_their_adapters(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,16 @@ import pytest
 import torch
 
 from support.checkpoints import Shape, random_weights, write_native
-from support.command_line import ENVIRONMENT, Done
+from support.command_line import ENVIRONMENT, Taskvec
 from support.paths import ROOT
-from taskvec import Encoder, Task
+from taskvec import DEFAULT_MODEL, Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
-from taskvec.model_names import DEFAULT_MODEL
-from taskvec_integrations.cli import doctor, golden, machine, models
-
-Taskvec = Callable[..., Done]
+from taskvec_integrations.cli import doctor, doctor_machine, models, published_vectors
 
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+    monkeypatch.setattr(doctor, "THROUGHPUT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def test_all_is_well_with_mini(taskvec: Taskvec) -> None:
     assert (done.code, done.err) == (0, "")
     found = [line.split()[1] for line in done.out.splitlines() if line.split()[0] in ("ok", "note")]
     names = ["versions", "extras", "processor", "device", "dtype", "attention", "layers"]
-    assert found == [*names, "model", "vectors", "golden", "query", "throughput"]
+    assert found == [*names, "model", "vectors", "published", "query", "throughput"]
     assert "Everything works." in done.out
     assert f"torch {torch.__version__}" in " ".join(done.out.split())
 
@@ -64,7 +61,7 @@ def test_what_is_broken_is_said_last_and_exits_1(taskvec: Taskvec, arguments: li
 
 
 def test_vectors_that_depend_on_their_neighbours_are_broken(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doctor.vectors(mini).state == "ok"
+    assert doctor.check_vectors(mini).state == "ok"
     encode = Encoder.encode
 
     def leaking(self: Encoder, texts: Any, **options: Any) -> Any:
@@ -72,8 +69,8 @@ def test_vectors_that_depend_on_their_neighbours_are_broken(mini: Encoder, monke
         return np.roll(vectors, 1, axis=0) if vectors.ndim == 2 else vectors
 
     monkeypatch.setattr(Encoder, "encode", leaking)
-    found = doctor.vectors(mini)
-    assert (found.state, "differ together and alone" in found.said, bool(found.advice)) == ("broken", True, True)
+    found = doctor.check_vectors(mini)
+    assert (found.state, "together and alone differ" in found.summary, bool(found.advice)) == ("broken", True, True)
 
 
 class Published:
@@ -87,7 +84,7 @@ class Published:
 
     def encode(self, texts: list[str], *, task: Task, instruction: str) -> Any:
         self.asked.append((tuple(texts), task, instruction))
-        return np.pad(np.array(golden.VECTORS[task]) + self.off, ((0, 0), (0, 1019)))
+        return np.pad(np.array(published_vectors.VECTORS[task]) + self.off, ((0, 0), (0, 1019)))
 
 
 @pytest.mark.parametrize(
@@ -102,14 +99,14 @@ class Published:
     ],
 )
 def test_published_values(encoder: Any, state: str) -> None:
-    assert doctor.published(encoder).state == state
-    assert encoder.asked == [(golden.TEXTS, task, "") for task in Task]
+    assert doctor.check_published_vectors(encoder).state == state
+    assert encoder.asked == [(published_vectors.TEXTS, task, "") for task in Task]
 
 
 def test_another_adapter_is_never_within_the_tolerance_of_int8() -> None:
-    vectors = np.array([golden.VECTORS[task] for task in Task])
+    vectors = np.array([published_vectors.VECTORS[task] for task in Task])
     apart = [np.abs(one - other).max() for n, one in enumerate(vectors) for other in vectors[:n]]
-    assert min(apart) > max(golden.TOLERANCES.values())
+    assert min(apart) > max(published_vectors.TOLERANCES.values())
 
 
 def test_missing_adapters_are_a_note(native: Path, tmp_path: Path) -> None:
@@ -117,13 +114,13 @@ def test_missing_adapters_are_a_note(native: Path, tmp_path: Path) -> None:
 
     folder = shutil.copytree(native, tmp_path / "some")
     shutil.rmtree(folder / Task.SEPARATION.adapter)
-    found = {one.name: one for one in doctor.model_findings(LazyEncoder(folder, {"device": "cpu"}))}
+    found = {one.name: one for one in doctor.check_model(LazyEncoder(folder, {"device": "cpu"}))}
     assert (found["model"].state, "separation" in found["model"].advice) == ("note", True)
 
 
 def test_a_slow_query_has_advice(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SLOW_QUERY", 0.0)
-    assert [(one.name, one.state) for one in doctor.speed(mini)] == [("query", "note"), ("throughput", "ok")]
+    monkeypatch.setattr(doctor, "SLOW_QUERY_SECONDS", 0.0)
+    assert [(one.name, one.state) for one in doctor.check_speed(mini)] == [("query", "note"), ("throughput", "ok")]
 
 
 @pytest.mark.parametrize(
@@ -133,37 +130,35 @@ def test_a_missing_compiler_is_said_where_it_would_help(
     monkeypatch: pytest.MonkeyPatch, amx: bool, chosen: Any, state: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
-    found = machine.attention(chosen, torch.bfloat16)
+    found = doctor_machine.check_attention(chosen, torch.bfloat16)
     assert (found.state, "gcc" in found.advice) == (state, state == "note")
-    assert machine.attention(grouped_attention, torch.float32).state == "ok"
+    assert doctor_machine.check_attention(grouped_attention, torch.float32).state == "ok"
 
 
 @pytest.mark.parametrize(("threads", "state"), [(1, "note"), (2, "ok"), (64, "note")])
 def test_threads(monkeypatch: pytest.MonkeyPatch, threads: int, state: str) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert machine.processor().state == state
+    assert doctor_machine.check_processor().state == state
 
 
 def test_an_idle_card_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda self: True)
-    found = machine.where(torch.device("cpu"), None)
+    found = doctor_machine.check_device(torch.device("cpu"), None)
     assert (found.state, "CUDA build of torch" in found.advice) == ("note", True)
-    assert machine.where(torch.device("cpu"), "cpu").state == "ok"
+    assert doctor_machine.check_device(torch.device("cpu"), "cpu").state == "ok"
 
 
 def test_missing_extras_have_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_is_there", lambda module: module not in ("pymilvus", "ray"))
-    found = machine.extras()
-    assert "qdrant" in found.said
+    monkeypatch.setattr(doctor_machine, "_is_installed", lambda module: module not in ("pymilvus", "ray"))
+    found = doctor_machine.check_extras()
+    assert "qdrant" in found.summary
     assert found.advice.endswith("pip install 'taskvec[milvus,ray]'")
 
 
 def test_the_extras_are_those_of_the_distribution() -> None:
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for name, modules in machine.EXTRAS.items():
+    for name, modules in doctor_machine.EXTRAS.items():
         wanted = " ".join(project["optional-dependencies"][name]).replace("taskvec[store]", "semchunk tenacity")
         for module in modules:
             assert module.partition(".")[0].replace("_", "-") in wanted, (name, module)
@@ -172,8 +167,8 @@ def test_the_extras_are_those_of_the_distribution() -> None:
 def test_models_and_where_they_are(taskvec: Taskvec, hub_cache: Path) -> None:
     done = taskvec("models")
     assert done.code == 0
-    assert [line for line in done.out.splitlines() if line in {known.name for known in models.KNOWN}] == [
-        known.name for known in models.KNOWN
+    assert [line for line in done.out.splitlines() if line in {card.name for card in models.MODEL_CARDS}] == [
+        card.name for card in models.MODEL_CARDS
     ]
     assert (done.out.count("not downloaded (1.1 GB)"), done.out.count("comes with taskvec (48 MB)")) == (2, 1)
 
@@ -188,8 +183,8 @@ def test_a_model_in_the_cache(taskvec: Taskvec, hub_cache: Path) -> None:
 
 
 def test_the_card_of_mini_agrees(mini: Encoder) -> None:
-    known = models.KNOWN[0]
-    assert (known.dimensions, known.context) == (mini.dimensions, mini.max_tokens)
+    card = models.MODEL_CARDS[0]
+    assert (card.dimensions, card.context) == (mini.dimensions, mini.max_tokens)
 
 
 @pytest.mark.parametrize(("command", "extra"), [(["ingest", "x", "--to"], "qdrant"), (["search", "x", "--from"], "milvus")])

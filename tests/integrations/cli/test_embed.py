@@ -1,7 +1,7 @@
 """`taskvec embed`: every way in and out, the values, what is left behind by a run that fails."""
 
+import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from support.command_line import Done
+from support.command_line import Taskvec
 from taskvec import Encoder, Task, quantize
-from taskvec.precision import PRECISIONS
+from taskvec.integration import PRECISIONS
 from taskvec_integrations.cli import arguments
 from taskvec_integrations.cli import embed as command
+from taskvec_integrations.cli.outputs import Quantizer
 
-Taskvec = Callable[..., Done]
 MODEL = ("--model", "mini", "--dtype", "float32")
 TEXTS = ["Yeast makes bread rise.", "The moon pulls at the sea.", "He was born in Ulm."]
 CHUNKS = ["Berlin is the capital of Germany.", "The city has 3.8 million inhabitants."]
@@ -87,8 +87,6 @@ def test_every_output_in_every_precision(taskvec: Taskvec, tmp_path: Path, mini:
         assert [(row["id"], row["chunk"], row["text"]) for row in read] == [(f"d{n}", 0, text) for n, text in enumerate(TEXTS)]
         found = [row["embedding"] for row in read]
     if precision == "base64":
-        import base64
-
         decoded = [np.frombuffer(base64.b64decode(one), "<f4") for one in found]
         assert np.allclose(decoded, vectors, atol=1e-5)
     else:
@@ -110,7 +108,7 @@ def test_ranges_are_made_once_and_kept(taskvec: Taskvec, tmp_path: Path) -> None
 def test_many_batches_and_the_header_of_npy(
     taskvec: Taskvec, tmp_path: Path, mini: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "BATCH", 7)
+    monkeypatch.setattr(command, "BATCH_VECTORS", 7)
     texts = [f"text number {number}" for number in range(123)]
     for name in ("v.npy", "v.parquet"):
         assert taskvec("embed", "--input", "-", *MODEL, "--output", name, stdin=given(*texts)).code == 0
@@ -129,17 +127,17 @@ def test_lines_of_stdin(taskvec: Taskvec) -> None:
 def test_bad_rows_are_left_out_and_exit_3(taskvec: Taskvec) -> None:
     done = taskvec("embed", "--input", "-", *MODEL, stdin=given("one") + "oops\n" + given(" ", "two"))
     assert (done.code, [row["text"] for row in rows(done.out)]) == (3, ["one", "two"])
-    assert "failed: stdin, line 2: it is no JSON" in done.err
+    assert "failed: stdin, line 2: it is not JSON" in done.err
     assert "failed: d0: its text is empty or blank" in done.err
 
 
 @pytest.mark.parametrize("batch", [1, 1024])
 def test_rows_of_npy_cannot_be_missing(taskvec: Taskvec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
-    monkeypatch.setattr(command, "BATCH", batch)
+    monkeypatch.setattr(command, "BATCH_VECTORS", batch)
     (tmp_path / "v.npy").write_text("of yesterday")
     done = taskvec("embed", "--input", "-", *MODEL, "--output", "v.npy", stdin=given("one") + "oops\n" + given("two"))
     assert done.code == 1
-    assert "stdin, line 2: it is no JSON" in done.err
+    assert "stdin, line 2: it is not JSON" in done.err
     assert "a .npy file keeps no ids, so no row may be missing: use .jsonl or .parquet" in done.err
     assert {path.name for path in tmp_path.iterdir()} == {"v.npy"}
     assert (tmp_path / "v.npy").read_text() == "of yesterday"
@@ -150,7 +148,7 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(taskvec: Taskvec, tmp_path
         assert len([*tmp_path.glob("v.parquet.*.partial")]) == 1
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.Quantizer, "__call__", interrupted)
+    monkeypatch.setattr(Quantizer, "quantize", interrupted)
     done = taskvec("embed", "one", *MODEL, "--output", "v.parquet")
     assert (done.code, list(tmp_path.iterdir())) == (130, [])
 
@@ -158,11 +156,11 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(taskvec: Taskvec, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "give texts or --input, one of them"),
-        (["x", "--input", "-"], 2, "give texts or --input, one of them"),
+        ([], 2, "give either texts or --input"),
+        (["x", "--input", "-"], 2, "give either texts or --input"),
         (["x", "--task", "nonsense"], 2, "'retrieval.query'"),
         (["x", "--chunk", "2"], 2, "0 to keep texts whole"),
-        (["x", "--dimensions", "385"], 1, "dimensions is 385, but this model's vectors have 384: use 1 to 384"),
+        (["x", "--dimensions", "385"], 1, "dimensions is 385, this model has vectors of 384: use 1 to 384"),
         (["x", "--precision", "int8"], 1, "int8 needs ranges, the same for documents and queries: add --ranges ranges.npy"),
         (["x", "--ranges", "r.npy"], 1, "--ranges belongs to int8 and uint8, not to float32"),
         (["x", "--precision", "binary", "--dimensions", "12"], 1, "12 is not a multiple of 8"),
@@ -188,14 +186,11 @@ def test_long_texts_are_cut_and_that_is_said(taskvec: Taskvec, short_folder: Pat
 
 def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
     assert get_args(arguments.TaskName) == (*Task, "none")
-    assert get_args(arguments.PrecisionName) == PRECISIONS
-    from taskvec.model_names import DEFAULT_MODEL
-    from taskvec_integrations import store
+    from taskvec_integrations import defaults, store
     from taskvec_integrations.ingestion import chunking
 
-    assert arguments.DEFAULT_MODEL == DEFAULT_MODEL
-    assert (arguments.CHUNK_TOKENS, arguments.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)
-    assert arguments.SMALLEST == chunking.MIN_CHUNK_TOKENS
+    assert (defaults.CHUNK_TOKENS, defaults.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)
+    assert defaults.MIN_CHUNK_TOKENS == chunking.SMALLEST
 
 
 def test_an_output_that_is_a_link_stays_one(taskvec: Taskvec, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
-from support.command_line import ENVIRONMENT, PROGRAM, ROOT
+from support.command_line import ENVIRONMENT, PROGRAM
+from support.paths import ROOT
 
 PAGE = (ROOT / "examples" / "ingest_cli.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
@@ -14,7 +15,7 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
     assert len(BLOCKS) == 7
     env = {**ENVIRONMENT, "PATH": f"{PROGRAM.parent}:{ENVIRONMENT['PATH']}"}
     script = "set -euo pipefail\n" + "echo '#####'\n".join(BLOCKS)
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     first, again, rows, *_ = done.stdout.split("#####")
     assert "notes/cat.md · chunk 0" in first

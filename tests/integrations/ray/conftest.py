@@ -1,4 +1,4 @@
-"""One small Ray for the session, without network, and what it leaves to be ignored."""
+"""One small Ray for the session, without network, and the warnings of Ray that are ignored."""
 
 import logging
 from collections.abc import Iterator
@@ -21,14 +21,15 @@ WARNINGS = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("ray"))  # one process starts the cluster
             for warning in WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(autouse=True)
-def without_debugging() -> None:
-    """Of which pytest would keep megabytes."""
-    ray.data.DataContext.get_current()  # sets its logging up
+def without_debug_logs() -> None:
+    """Ray Data logs so much that pytest would keep megabytes."""
+    ray.data.DataContext.get_current()  # sets up the logging of Ray Data
     logging.getLogger("ray.data").propagate = False
 
 
@@ -43,7 +44,7 @@ def cluster() -> Iterator[None]:
             object_store_memory=100 << 20,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
         yield
         ray.shutdown()

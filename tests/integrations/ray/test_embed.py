@@ -1,4 +1,4 @@
-"""The classes for map_batches: what is in the vectors, and what is said of rows that are none."""
+"""The classes for map_batches: what is in the vectors, and what is said of rows that are not texts."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_precisions() -> None:
         (EmbedChunks, {"chunks": column(["x", None])}, TypeError, "row 0 of a batch: 'chunks', chunk 1, is missing"),
     ],
 )  # fmt: skip
-def test_a_row_that_is_no_text_is_named(kind: Any, batch: Any, error: type[Exception], message: str) -> None:
+def test_a_row_that_is_not_a_text_is_named(kind: Any, batch: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         kind(**MINI)(batch)
 
@@ -88,7 +88,7 @@ def test_settings_are_checked_at_once(settings: dict[str, Any], error: type[Exce
     with pytest.raises(error, match=message):
         EmbedDocuments(**MINI, **settings)
     with pytest.raises(TypeError, match="late_chunking"):
-        EmbedChunks(**MINI, late_chunking="yes")
+        EmbedChunks(**MINI, late_chunking="yes")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("cluster")

@@ -4,10 +4,11 @@ import json
 import logging
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import datasets
+import datasets  # type: ignore[import-untyped]
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,8 +20,8 @@ from support.qdrant.http import stub_qdrant
 from support.ray_runs import alone, assert_same, in_folder, numbers, points
 from taskvec_integrations.files.sources import Columns, FileSource
 from taskvec_integrations.ray import ingest_dataset
-from taskvec_integrations.ray.parts import OUTCOME, IngestPart, Opening
-from taskvec_integrations.ray.sources import RowReader
+from taskvec_integrations.ray.parts import RESULT_COLUMN, IngestPart, StoreConfig
+from taskvec_integrations.ray.sources import read_rows
 from taskvec_integrations.store_url import StoreURL
 
 SETTINGS: dict[str, Any] = {"dimensions": 64, "chunk_tokens": 32}
@@ -49,7 +50,7 @@ def test_many_actors_make_what_one_process_makes(tmp_path: Path, mini: Any) -> N
     settings = {**SETTINGS, "late_chunking": True}
     ours, theirs = f"qdrant://{tmp_path}/ours", f"qdrant://{tmp_path}/theirs"
     before, after = tmp_path / "before.jsonl", tmp_path / "after.parquet"
-    before.write_text("\n".join(json.dumps(row) for row in rows()) + "\nno JSON\n")
+    before.write_text("\n".join(json.dumps(row) for row in rows()) + "\nnot JSON\n")
     edits = {"d11": {"text": "Short now."}, "d12": {"kind": "b"}, "d7": {"text": "No longer null."}}
     pq.write_table(pa.Table.from_pylist(rows(**edits)), after)
     done: list[tuple[int, int | None]] = []
@@ -86,8 +87,8 @@ def test_actors_write_to_a_server_themselves(tmp_path: Path, mini: Any, caplog: 
         client = QdrantClient(server.url, check_compatibility=False)
         made = points(client)
         client.close()
-        wrong = Opening(StoreURL.parse(url), "docs", "mini", {}, 1, {"dimensions": 32})
-        (row,) = IngestPart(wrong, RowReader(Columns()))(pa.Table.from_pylist(rows()))[OUTCOME]
+        wrong = StoreConfig(StoreURL.parse(url), "docs", "mini", {}, 1, {"dimensions": 32})
+        (row,) = IngestPart(wrong, partial(read_rows, Columns()))(pa.Table.from_pylist(rows()))[RESULT_COLUMN]
         with pytest.raises(ValueError, match=r"has dimensions 64; this store has dimensions 32"):
             raise pickle.loads(row).error
     texts = {row["id"]: row["text"] for row in rows()}

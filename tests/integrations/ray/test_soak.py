@@ -1,5 +1,6 @@
 """50,000 chunks on one machine, fewer on two, with an actor killed in the middle: what one process makes, and nothing twice."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -41,18 +42,18 @@ def write_parquet(path: Path, documents: int) -> Path:
 def machines(number: int) -> Iterator[None]:
     """Ray on this machine alone, or on raylets that only loopback connects, each with a CPU for an actor and one to read."""
     if number == 1:
-        ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level="ERROR", object_store_memory=200 << 20)
+        ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR, object_store_memory=200 << 20)
         yield
         ray.shutdown()
         return
-    node = {"num_cpus": 2, "object_store_memory": 100 << 20}
+    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     for _ in range(number - 1):
         cluster.add_node(**node)
-    ray.init(address=cluster.address, logging_level="ERROR")
+    ray.init(address=cluster.address, logging_level=logging.ERROR)
     yield
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,7 @@ class Killer:
         self.killed = 0
         self.raylets: set[int] = set()
 
-    def __call__(self, done: int, total: int | None) -> None:
+    def watch(self, done: int, total: int | None) -> None:
         self.raylets |= set(workers("MapWorker").values())
         if done >= self.at and not self.killed:
             self.killed = next(iter(workers(self.name)))
@@ -114,8 +115,8 @@ STORES = {"qdrant": ("qdrant://{}", in_folder), "milvus": ("milvus://{}.db", in_
         pytest.param(1, "milvus", 10_000, "MapWorker", id="one machine, milvus-lite"),
         pytest.param(2, "qdrant", 2_000, "MapWorker", id="two machines, Qdrant"),
         pytest.param(2, "milvus", 2_000, "MapWorker", id="two machines, milvus-lite"),
-        pytest.param(1, "qdrant", 2_000, "Writer", id="the writer of Qdrant is killed"),
-        pytest.param(1, "milvus", 2_000, "Writer", id="the writer of milvus-lite is killed"),
+        pytest.param(1, "qdrant", 2_000, "StoreWriter", id="the writer of Qdrant is killed"),
+        pytest.param(1, "milvus", 2_000, "StoreWriter", id="the writer of milvus-lite is killed"),
     ],
 )
 def test_a_lost_actor_loses_nothing(tmp_path: Path, mini: Encoder, number: int, store: str, documents: int, victim: str) -> None:
@@ -127,7 +128,7 @@ def test_a_lost_actor_loses_nothing(tmp_path: Path, mini: Encoder, number: int, 
     print(f"\nplain\n{wanted}")
     killer = Killer(victim, documents // 3)
     with machines(number):
-        report = ingest_dataset(path, ours, collection="docs", progress=killer, **SETTINGS, **POOL)
+        report = ingest_dataset(path, ours, collection="docs", progress=killer.watch, **SETTINGS, **POOL)
         print(f"Ray\n{report}")
         again = ingest_dataset(ray.data.read_parquet(str(path)), ours, collection="docs", **SETTINGS, **POOL)
         print(f"again\n{again}")

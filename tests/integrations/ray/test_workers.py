@@ -1,14 +1,15 @@
-"""Which device and how many threads the encoder of an actor gets; there is no GPU here, so Ray's answers are played."""
+"""Which device and how many threads the encoder of an actor gets; there is no GPU here, so a fake answers for Ray."""
 
 import types
 from typing import Any
 
 import pytest
+import torch
 
 from taskvec_integrations.ray import workers
 
 
-class Played:
+class FakeRay:
     """What an actor would ask Ray."""
 
     WORKER_MODE = 1
@@ -28,25 +29,30 @@ class Played:
 
 
 @pytest.mark.parametrize(
-    ("played", "given", "threads", "device", "set_to"),
+    ("fake_ray", "given", "threads", "device", "set_to"),
     [
-        (Played(1, [], 4.0), {}, None, "cpu", 4),  # the machine's GPUs are others'
-        (Played(1, [], 0.5), {}, None, "cpu", 1),
-        (Played(1, [], 0), {}, None, "cpu", 1),
-        (Played(1, [], 0.5), {}, 2, "cpu", 2),
-        (Played(1, [3], 1.0), {}, None, None, 1),  # the only one that torch sees, if it sees one
-        (Played(1, [3], 1.0), {"device": "cpu"}, None, "cpu", 1),
-        (Played(0, [], 4.0), {}, 7, None, None),  # the driver is the user's
+        (FakeRay(1, [], 4.0), {}, None, "cpu", 4),  # the machine's GPUs are others'
+        (FakeRay(1, [], 0.5), {}, None, "cpu", 1),
+        (FakeRay(1, [], 0), {}, None, "cpu", 1),
+        (FakeRay(1, [], 0.5), {}, 2, "cpu", 2),
+        (FakeRay(1, [3], 1.0), {}, None, None, 1),  # the only one that torch sees, if it sees one
+        (FakeRay(1, [3], 1.0), {"device": "cpu"}, None, "cpu", 1),
+        (FakeRay(0, [], 4.0), {}, 7, None, None),  # the driver is the user's
     ],
 )
 def test_an_actor_uses_what_ray_gave_it(
-    monkeypatch: pytest.MonkeyPatch, played: Played, given: dict[str, Any], threads: int | None, device: Any, set_to: int | None
+    monkeypatch: pytest.MonkeyPatch,
+    fake_ray: FakeRay,
+    given: dict[str, Any],
+    threads: int | None,
+    device: Any,
+    set_to: int | None,
 ) -> None:
     loaded: list[Any] = []
     asked: list[int] = []
-    monkeypatch.setattr(workers, "ray", played)
+    monkeypatch.setattr(workers, "ray", fake_ray)
     monkeypatch.setattr(workers, "shared_encoder", lambda model, **arguments: loaded.append((model, arguments.get("device"))))
-    monkeypatch.setattr(workers.torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
     workers.load_encoder("mini", given, threads)
     assert loaded == [("mini", device)]
     assert asked == ([] if set_to is None else [set_to])

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 from rich.console import Console
 from typer.testing import CliRunner
 
+from support.command_line import GUARD_SECONDS
 from taskvec_integrations.cli.app import app
 from taskvec_integrations.demo import tour as demo
-from taskvec_integrations.demo.text import QUESTIONS, Chunk, answers, read_sections
+from taskvec_integrations.demo.text import QUESTIONS, ReferenceChunk, answers, read_sections
 from taskvec_integrations.extras import MissingExtraError, require
 from taskvec_integrations.ingestion.points import Point
 from taskvec_integrations.qdrant.backend import QdrantBackend
@@ -76,7 +79,12 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
 
 def test_brackets_of_code_are_printed(tmp_path: Path) -> None:
     out = io.StringIO()
-    sections = [[Chunk("Slices [/x]", "The expression s[i] gives item i, as list[int] says."), Chunk("Slices", "Nothing else.")]]
+    sections = [
+        [
+            ReferenceChunk("Slices [/x]", "The expression s[i] gives item i, as list[int] says."),
+            ReferenceChunk("Slices", "Nothing else."),
+        ]
+    ]
     demo.run("what is [/x] in s[i]?", "mini", tmp_path, Console(file=out, width=80), sections)
     assert "what is [/x] in s[i]?" in out.getvalue()
     assert "s[i] gives item i, as list[int]" in out.getvalue()
@@ -92,8 +100,6 @@ def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path: Path)
 def test_an_index_in_use_is_said(tmp_path: Path) -> None:
     tour(tmp_path, "What does len() call?")
     (path,) = tmp_path.iterdir()
-    from qdrant_client import QdrantClient
-
     holder = QdrantClient(path=str(path))
     try:
         with pytest.raises(demo.IndexInUseError, match="another process uses the index"):
@@ -103,10 +109,8 @@ def test_an_index_in_use_is_said(tmp_path: Path) -> None:
 
 
 def test_ranks_are_of_the_right_chunk() -> None:
-    import numpy as np
-
     question = "Which objects are false in an if?"
-    chunks = [Chunk("a", "nothing"), Chunk("b", f"… {QUESTIONS[question]} …"), Chunk("c", "other")]
+    chunks = [ReferenceChunk("a", "nothing"), ReferenceChunk("b", f"… {QUESTIONS[question]} …"), ReferenceChunk("c", "other")]
     queries = np.array([[1.0, 0.0]], dtype=np.float32)
     vectors = np.array([[0.6, 0.8], [0.8, 0.6], [1.0, 0.0]], dtype=np.float32)
     assert demo.rank_answers(queries, vectors, 2, chunks, [question]).tolist() == [2]
@@ -127,7 +131,7 @@ def test_a_missing_extra_names_its_command(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_failures_are_one_sentence(arguments: list[str], said: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "taskvec_integrations.cli", *arguments, "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=GUARD_SECONDS)
     assert done.returncode == 1
     assert done.stderr.startswith("taskvec: ")
     assert said in done.stderr
