@@ -26,16 +26,15 @@ VENDORS = {
 
 
 INTEGRATIONS = sorted((ROOT / "integrations").rglob("*.py"))
-PREPARED = {"taskvec.packing", "taskvec.pipeline"}
 INSIDE = {
     # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
     "cli/machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
     "cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
     # The server's scheduler packs the texts of many calls.
-    "server/jobs.py": PREPARED,
-    "server/queue.py": PREPARED,
-    "server/scheduler.py": PREPARED,
-    "server/service.py": PREPARED,
+    "server/jobs.py": {"taskvec.packing", "taskvec.pipeline"},
+    "server/queue.py": {"taskvec.packing"},
+    "server/scheduler.py": {"taskvec.packing", "taskvec.pipeline"},
+    "server/service.py": {"taskvec.pipeline"},
 }
 """The modules inside core that an integration may import beside taskvec.integration, and why."""
 
