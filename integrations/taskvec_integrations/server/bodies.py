@@ -7,101 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from taskvec import Task
 from taskvec.integration import DOCUMENT_TASK
+from taskvec_integrations.server.fields import Dimensions, Formats, ModelName, TaskName, Texts
 from taskvec_integrations.server.model_names import SUFFIXES
-from taskvec_integrations.server.request import BARE_MODEL, FORMATS, EmbedRequest
-
-TOKEN_IDS = (
-    "has token ids of another model's tokenizer, which this model cannot read: have the client send text "
-    "(check_embedding_ctx_length=False in LangChain's OpenAIEmbeddings)"
-)
-
-MAX_CHECKED_TEXTS = 2**16
-"""Larger requests are refused unread; the service checks max_inputs, which is usually smaller."""
-WIDTH_PROBE = [""]
-"""How pymilvus.model asks for a model's width: the only request that may hold an empty text."""
-
-
-def read_texts(value: object) -> list[str]:
-    """The texts of a request.
-
-    Args:
-        value: A text, {"text": ...}, or a list of either.
-
-    Raises:
-        ValueError: Something in it is not a text; the message says where.
-    """
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise ValueError("it is empty: send at least one text")
-    if len(items) > MAX_CHECKED_TEXTS:
-        raise ValueError(f"it has {len(items)} texts, the limit is {MAX_CHECKED_TEXTS}: send them in several requests")
-    if items == value == WIDTH_PROBE:
-        return [""]
-    return [_text(item, f"item {place}" if isinstance(value, list) else "it") for place, item in enumerate(items)]
-
-
-def _text(item: object, where: str) -> str:
-    text = item["text"] if isinstance(item, Mapping) and [*item] == ["text"] else item
-    if isinstance(text, int | list) and not isinstance(text, bool):
-        raise ValueError(f"{where} {TOKEN_IDS}")
-    if not isinstance(text, str):
-        raise ValueError(
-            f"{where} is of type {type(item).__name__}: send a string, or an object whose only field, text, is a string"
-        )
-    if not text:
-        raise ValueError(f"{where} is an empty text: leave it out")
-    return text
-
-
-_ITEM = {
-    "type": "object",
-    "properties": {"text": {"type": "string", "minLength": 1}},
-    "required": ["text"],
-    "additionalProperties": False,
-}
-_TEXT = {"anyOf": [{"type": "string", "minLength": 1}, _ITEM]}
-Texts = Annotated[
-    list[str],
-    BeforeValidator(read_texts),
-    WithJsonSchema({"anyOf": [*_TEXT["anyOf"], {"type": "array", "items": _TEXT, "minItems": 1}, {"const": WIDTH_PROBE}]}),
-]
-
-
-def _to_int(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Dimensions = Annotated[
-    Annotated[int, Field(ge=1, le=2**31)] | None,
-    BeforeValidator(_to_int),  # JSON has one kind of number, and some clients write 8.0
-    Field(description="1 to the model's width, which is the default."),
-]
-TaskName = Annotated[str | None, Field(max_length=64, json_schema_extra={"enum": [*map(str, Task), BARE_MODEL, None]})]
-
-
-def _to_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Name = Annotated[str, Field(max_length=256, examples=["jina-embeddings-v3", "jina-embeddings-v3:query"])]
-Format = Literal["float", "base64", "binary", "ubinary"]
-Formats = Annotated[
-    Annotated[list[Format], Field(min_length=1, max_length=len(FORMATS))] | None,
-    BeforeValidator(_to_list),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": [*FORMATS]},
-                {"type": "array", "items": {"enum": [*FORMATS]}, "minItems": 1},
-                {"type": "null"},
-            ]
-        }
-    ),
-]
+from taskvec_integrations.server.request import EmbedRequest
 
 
 class _Body(BaseModel):
@@ -121,7 +32,7 @@ class EmbeddingsBody(_Body):
 
     FORMAT_NAMES: ClassVar = ("embedding_type", "encoding_format", "encoding_type")
 
-    model: Name
+    model: ModelName
     input: Texts
     task: TaskName = None
     dimensions: Dimensions = None
@@ -208,7 +119,7 @@ class PineconeParameters(_Body):
 class PineconeBody(_Body):
     """POST /embed as Pinecone's inference API has it; only its bodies have `model`."""
 
-    model: Name
+    model: ModelName
     inputs: Texts
     parameters: PineconeParameters = Field(default_factory=PineconeParameters)
 
