@@ -49,9 +49,9 @@ def test_loopback_needs_no_key(host: str) -> None:
 @pytest.mark.parametrize("name", ["recognize_instructions", "recognise_instructions"])
 def test_both_spellings_recognize_instructions(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not ServerSettings().recognize_instructions
-    set_by_argument: Any = ServerSettings(**{name: True})
+    by_argument = ServerSettings.model_validate({name: True})
     monkeypatch.setenv(f"TASKVEC_{name.upper()}", "true")
-    for settings in (set_by_argument, ServerSettings()):
+    for settings in (by_argument, ServerSettings()):
         assert settings.recognize_instructions
         assert settings.recognise_instructions
-    assert not ServerSettings(**{name: False}).recognize_instructions
+    assert not ServerSettings.model_validate({name: False}).recognize_instructions

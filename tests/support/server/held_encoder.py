@@ -67,7 +67,8 @@ def vector_of(ids: Sequence[int] | np.ndarray[Any, Any]) -> Vectors:
 def unit(rows: Sequence[Vectors]) -> Vectors:
     """The rows at unit length."""
     stacked = np.array(rows, dtype=np.float32)
-    return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+    lengths: Vectors = np.linalg.norm(stacked, axis=1, keepdims=True)
+    return np.divide(stacked, lengths)
 
 
 class HeldEncoder:
