@@ -27,16 +27,15 @@ RAY_NEEDS = {"numpy", "pyarrow", "ray", "taskvec", "taskvec_integrations", "torc
 FRONTS = ("cli", "demo", "ray", "server")
 """What people start; no other room imports them."""
 
-PREPARED = {"taskvec.packing", "taskvec.pipeline"}
 INSIDE = {
     # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
     f"{TI}/cli/doctor_machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
     f"{TI}/cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
     # The server's scheduler packs the texts of many calls.
-    f"{TI}/server/jobs.py": PREPARED,
-    f"{TI}/server/queue.py": PREPARED,
-    f"{TI}/server/scheduler.py": PREPARED,
-    f"{TI}/server/service.py": PREPARED,
+    f"{TI}/server/jobs.py": {"taskvec.packing", "taskvec.pipeline"},
+    f"{TI}/server/queue.py": {"taskvec.packing"},
+    f"{TI}/server/scheduler.py": {"taskvec.packing", "taskvec.pipeline"},
+    f"{TI}/server/service.py": {"taskvec.pipeline"},
 }
 """The modules inside core that an integration may import beside taskvec.integration, and why."""
 
