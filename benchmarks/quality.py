@@ -14,7 +14,7 @@ Metrics are those of ir_measures (trec_eval) and scipy.
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -216,7 +216,12 @@ def parse_pair(pair: str) -> tuple[str | None, str | None]:
 
 
 def evaluate_retrieval(
-    dataset: RetrievalSet, models: dict[str, Model], pairs: list[str], late: list[bool], precisions: list[str], sizes: list[int]
+    dataset: RetrievalSet,
+    models: Mapping[str, Model],
+    pairs: list[str],
+    late: list[bool],
+    precisions: list[str],
+    sizes: list[int],
 ) -> Iterator[Row]:
     """Rows for every combination; vectors are made once for each model, pair of tasks and kind of chunking."""
     first: NDArray[np.float64] | None = None

@@ -1,8 +1,8 @@
 """Native in Milvus: an embedding function for pymilvus, clients that take text where vectors go, collections to hold them."""
 
-from taskvec_integrations.extras import require
+from taskvec_integrations.extras import require_extra
 
-require("pymilvus", "milvus")
+require_extra("milvus")
 
 from taskvec_integrations.milvus.client import AsyncTaskvecMilvusClient, TaskvecMilvusClient  # noqa: E402
 from taskvec_integrations.milvus.function import TaskvecEmbeddingFunction  # noqa: E402

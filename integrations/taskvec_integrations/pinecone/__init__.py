@@ -1,9 +1,8 @@
 """Native in Pinecone: an embedder with the contract of `pc.inference`, indexes that take text, a store with ingestion."""
 
-from taskvec_integrations.extras import require
+from taskvec_integrations.extras import require_extra
 
-for module in ("pinecone", "orjson", "semchunk", "tenacity"):
-    require(module, "pinecone")
+require_extra("pinecone")
 
 from taskvec_integrations.pinecone.index import AsyncTaskvecIndex, TaskvecIndex  # noqa: E402
 from taskvec_integrations.pinecone.inference import AsyncTaskvecInference, TaskvecInference  # noqa: E402

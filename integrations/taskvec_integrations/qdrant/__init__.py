@@ -1,9 +1,8 @@
 """Native in Qdrant: clients that embed Documents of our models, good defaults for Matryoshka search, a store with ingestion."""
 
-from taskvec_integrations.extras import require
+from taskvec_integrations.extras import require_extra
 
-for module in ("qdrant_client", "semchunk", "tenacity"):
-    require(module, "qdrant")
+require_extra("qdrant")
 
 from taskvec_integrations.qdrant.client import AsyncTaskvecQdrantClient, TaskvecQdrantClient  # noqa: E402
 from taskvec_integrations.qdrant.store import QdrantStore  # noqa: E402

@@ -1,9 +1,8 @@
 """`taskvec serve`: one HTTP server for the clients of Jina, OpenAI, Text Embeddings Inference, Pinecone and SageMaker."""
 
-from taskvec_integrations.extras import require
+from taskvec_integrations.extras import require_extra
 
-for _module in ("fastapi", "fastapi_offline", "uvicorn", "orjson", "prometheus_client", "pydantic_settings"):
-    require(_module, "server")
+require_extra("server")
 
 from taskvec_integrations.server.app import create_app  # noqa: E402
 from taskvec_integrations.server.settings import ServerSettings  # noqa: E402

@@ -17,6 +17,7 @@ from support.paths import ROOT
 from taskvec import DEFAULT_MODEL, Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec_integrations.cli import doctor, doctor_machine, models, published_vectors
+from taskvec_integrations.extras import EXTRAS
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +159,7 @@ def test_missing_extras_have_their_command(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_extras_are_those_of_the_distribution() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for name, modules in doctor_machine.EXTRAS.items():
+    for name, modules in EXTRAS.items():
         wanted = " ".join(project["optional-dependencies"][name]).replace("taskvec[store]", "semchunk tenacity")
         for module in modules:
             assert module.partition(".")[0].replace("_", "-") in wanted, (name, module)

@@ -1,4 +1,4 @@
-"""Clients on every kind of Qdrant that needs no server binary; sync and async ones are called alike, so a test is written once."""
+"""Clients on every kind of Qdrant that needs no server binary; sync and async ones are called alike."""
 
 import asyncio
 from collections.abc import Iterator

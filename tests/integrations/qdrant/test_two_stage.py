@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
 from support.qdrant.edge_server import EdgeServer, edge_server
@@ -114,7 +115,7 @@ def test_the_first_stage_is_small_int8_and_not_rescored(
     assert recall(found, best(scores)) < 0.9  # so it is the second stage that finds the rest
 
 
-def test_a_collection_of_uint8_keeps_nothing_of_our_vectors(server: Server, mini: Encoder, texts: Any, scores: Any) -> None:
+def test_a_collection_of_uint8_keeps_nothing_of_our_vectors(server: EdgeServer, mini: Encoder, texts: Any, scores: Any) -> None:
     """Why it is refused."""
     plain = QdrantClient(url=server.url)
     uint8 = models.VectorParams(size=WIDTH, distance=models.Distance.COSINE, datatype=models.Datatype.UINT8)
@@ -147,7 +148,9 @@ def test_tenants_see_their_own_points_only(make_search: Make, remote: Client, se
         assert {hit.id % 2 for hit in found} == {number}
         found = remote.query_points(name, **search.query(ASKED[0], tenant=whose, query_filter=some)).points
         assert {hit.id for hit in found} == {12 + number, 14 + number}
-    assert server.collections[name].shard.info().payload_schema["whose"].params.is_tenant
+    params = server.collections[name].shard.info().payload_schema["whose"].params
+    assert isinstance(params, edge.KeywordIndexParams)
+    assert params.is_tenant
     with pytest.raises(ValueError, match=r"tenant is missing: .* tenants in the field 'whose', so pass tenant="):
         search.query(ASKED[0])
 

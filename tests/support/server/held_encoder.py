@@ -13,7 +13,7 @@ import torch
 from support.server.waiting import GUARD_SECONDS
 from taskvec import Encoder, Task, Usage
 from taskvec.integration import Vectors
-from taskvec.options import Settings
+from taskvec.options import EncodeSettings
 from taskvec.packing import Batch, TokenSequence
 from taskvec.pipeline import Prepared
 from taskvec_integrations.server.scheduler import BatchStats, Scheduler
@@ -127,7 +127,7 @@ def request_of(*lengths: int, task: Task | None = PASSAGE, first: int = 1) -> Pr
     for row, length in enumerate(lengths):
         sequences.append(TokenSequence.whole(np.arange(first, first + length), row))
         first += length
-    settings = Settings(task, WIDTH, "", True, True, False, Usage())
+    settings = EncodeSettings(task, WIDTH, "", True, True, False, Usage())
     return Prepared(sequences, len(lengths), Usage(len(lengths), sum(lengths)), settings)
 
 
