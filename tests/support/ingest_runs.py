@@ -24,7 +24,7 @@ def store_of(encoder: Encoder, trouble: OnCall | None = None, **settings: Any) -
     backend = FakeBackend({}, **settings)
     if trouble:
         backend.trouble = trouble
-    return FakeStore(backend, encoder=encoder, **options)  # type: ignore[typeddict-item]
+    return FakeStore(backend, encoder=encoder, **options)
 
 
 def busy_times(count: int, *methods: str, seconds: float = 0.0) -> OnCall:

@@ -58,7 +58,7 @@ class Ingestion:
         self._recorder = ReportRecorder(report)
         stop = threading.Event()
         self._retries = Retries(backend, retry_seconds, stop, self._recorder.record_retry)
-        self._differ = Differ(backend, partial(self._retries.call, backend.stored), encoder, record, chunk_tokens)
+        self._differ = Differ(backend, lambda ids: self._retries.call(backend.stored, ids), encoder, record, chunk_tokens)
         self._document_encoder = DocumentEncoder(encoder, record, self._recorder)
         self._uploader = Uploader(backend, self._retries, self._recorder, stop, self._differ.mark_written)
 
