@@ -68,7 +68,7 @@ def test_a_database_that_hangs_stops_the_reading(small: Encoder, monkeypatch: py
             assert go_on.wait(HANGS_SECONDS)
 
     def documents() -> Iterator[tuple[int, str]]:
-        for number in range(6000):
+        for number in range(3000):
             read[0] = number + 1
             yield number, f"text {number}"
 
@@ -82,7 +82,7 @@ def test_a_database_that_hangs_stops_the_reading(small: Encoder, monkeypatch: py
     go_on.set()
     thread.join()
     assert 0 < read_while_hanging < 2500
-    assert reports[0].chunks.written == 6000
+    assert reports[0].chunks.written == 3000
     assert 16 < reports[0].most_under_way < 2500
 
 

@@ -47,8 +47,8 @@ def taken(counter: Path) -> int:
 
 def held(client: QdrantClient) -> dict[str, tuple[str, int]]:
     points, _ = client.scroll("docs", limit=10**6, with_payload=["document_id", "chunk"])
-    fields = {str(point.id): point.payload or {} for point in points}
-    return {id: (payload["document_id"], payload["chunk"]) for id, payload in fields.items()}
+    payloads = {str(point.id): point.payload or {} for point in points}
+    return {id: (payload["document_id"], payload["chunk"]) for id, payload in payloads.items()}
 
 
 @pytest.fixture

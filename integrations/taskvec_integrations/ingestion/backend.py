@@ -48,7 +48,10 @@ class Backend(ABC):
     ends the run. A write that failed is made again with the same arguments, and may have been done in part the first time.
 
     Example:
-        The whole of a backend over a client with eight methods::
+        The whole of a backend over an imagined client with seven methods::
+
+            from taskvec_integrations.ingestion.backend import Backend, Found
+            from taskvec_integrations.ingestion.points import HASH_FIELD, Hit, Record
 
             class MyBackend(Backend):
                 def __init__(self, client, name):
