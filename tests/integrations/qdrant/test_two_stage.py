@@ -114,9 +114,9 @@ def test_the_first_stage_is_small_int8_and_not_rescored(
     assert recall(found, best(scores)) < 0.9  # so it is the second stage that finds the rest
 
 
-def test_a_collection_of_uint8_keeps_nothing_of_our_vectors(server: Server, mini: Encoder, texts: Any, scores: Any) -> None:
+def test_a_collection_of_uint8_keeps_nothing_of_our_vectors(server: EdgeServer, mini: Encoder, texts: Any, scores: Any) -> None:
     """Why it is refused."""
-    plain = QdrantClient(url=server.url)
+    plain = QdrantClient(url=server.url, timeout=120)
     uint8 = models.VectorParams(size=WIDTH, distance=models.Distance.COSINE, datatype=models.Datatype.UINT8)
     plain.create_collection(COLLECTION, uint8)
     plain.upsert(COLLECTION, [models.PointStruct(id=i, vector=vector) for i, vector in enumerate(texts.tolist())])
@@ -147,7 +147,8 @@ def test_tenants_see_their_own_points_only(make_search: Make, remote: Client, se
         assert {hit.id % 2 for hit in found} == {number}
         found = remote.query_points(name, **search.query(ASKED[0], tenant=whose, query_filter=some)).points
         assert {hit.id for hit in found} == {12 + number, 14 + number}
-    assert server.collections[name].shard.info().payload_schema["whose"].params.is_tenant
+    index: Any = server.collections[name].shard.info().payload_schema["whose"].params
+    assert index.is_tenant
     with pytest.raises(ValueError, match=r"tenant is missing: .* tenants in the field 'whose', so pass tenant="):
         search.query(ASKED[0])
 
