@@ -53,9 +53,9 @@ def test_vectors_that_are_given_pass_through(any_client: AnyClient, plain: Milvu
     any_client.insert(
         name, [{"id": "a", "text": "words", "vector": [0.0, 1.0, 0.0]}, {"id": "b", "text": "x", "vector": "words"}]
     )
-    held = stored(plain, name)
-    assert held["a"].tolist() == [0, 1, 0]
-    np.testing.assert_allclose(held["b"], mini.encode_documents("words", dimensions=3), atol=1e-6)
+    vectors = stored(plain, name)
+    assert vectors["a"].tolist() == [0, 1, 0]
+    np.testing.assert_allclose(vectors["b"], mini.encode_documents("words", dimensions=3), atol=1e-6)
     (by_vector, by_text) = any_client.search(name, [[0.0, 1.0, 0.0], "words"], limit=2)
     assert by_vector[0]["id"] == "a"
     assert by_text[0]["distance"] != by_vector[0]["distance"]
@@ -73,9 +73,9 @@ def test_rows_are_not_changed_and_texts_are_encoded_once(
     assert calls == [["one", "two", "three"]]
     monkeypatch.undo()
     for field, dim in (("vector", DIMENSIONS), ("small", 32)):
-        held = stored(plain, name, field)
-        np.testing.assert_allclose(held["b"], mini.encode_documents("one", dimensions=dim), atol=1e-6)
-    np.testing.assert_allclose(held["c"], mini.encode_documents("three", dimensions=32), atol=1e-6)
+        vectors = stored(plain, name, field)
+        np.testing.assert_allclose(vectors["b"], mini.encode_documents("one", dimensions=dim), atol=1e-6)
+    np.testing.assert_allclose(vectors["c"], mini.encode_documents("three", dimensions=32), atol=1e-6)
 
 
 def test_text_in_a_search_of_two_fields_needs_the_name_of_one(any_client: AnyClient, plain: MilvusClient, name: str) -> None:

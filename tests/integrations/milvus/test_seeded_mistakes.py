@@ -29,8 +29,8 @@ def other_text_embedded(patch: Patch) -> None:
 def cut_from_the_end(patch: Patch) -> None:
     right = Encoder.encode
 
-    def encode(self: Encoder, given: Any, *, dimensions: int, **options: Any) -> Any:
-        vectors = right(self, given, **options)[..., -dimensions:]
+    def encode(self: Encoder, texts: Any, *, dimensions: int, **options: Any) -> Any:
+        vectors = right(self, texts, **options)[..., -dimensions:]
         return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
     patch.setattr(Encoder, "encode", encode)

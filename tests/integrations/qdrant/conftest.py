@@ -1,4 +1,4 @@
-"""Clients on every kind of Qdrant that needs no server binary; sync and async ones are called alike."""
+"""Clients on each kind of Qdrant that needs no server binary. Sync and async ones are called alike, so a test is written once."""
 
 import asyncio
 from collections.abc import Iterator

@@ -21,9 +21,9 @@ def encoded(mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for name in ("encode", "encode_chunks", "encode_spans"):
         right = getattr(mini, name)
 
-        def note(given: Any, *args: Any, right: Any = right, **options: Any) -> Any:
-            seen.extend(given)
-            return right(given, *args, **options)
+        def note(texts: Any, *args: Any, right: Any = right, **options: Any) -> Any:
+            seen.extend(texts)
+            return right(texts, *args, **options)
 
         monkeypatch.setattr(mini, name, note)
     return seen

@@ -41,8 +41,8 @@ class EdgeClient(QdrantClient):
 
     def upsert(self, name: str, points: Any, **rest: Any) -> models.UpdateResult:  # type: ignore[override]
         if isinstance(points, models.Batch):
-            columns: Any = (points.ids, points.vectors, points.payloads or [])
-            made = [edge.Point(*one) for one in zip(*columns, strict=True)]
+            columns: Any = zip(points.ids, points.vectors, points.payloads or [], strict=True)
+            made = [edge.Point(id, vector, payload) for id, vector, payload in columns]
         else:
             made = [edge.Point(point.id, point.vector, point.payload) for point in points]
         return self._update(name, edge.UpdateOperation.upsert_points(made))
