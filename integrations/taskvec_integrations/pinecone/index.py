@@ -52,8 +52,7 @@ class TaskvecIndex(IndexWrapper):
             timeout: Seconds for each request; None is the SDK's default.
 
         Raises:
-            TypeError, ValueError: A record is one that Pinecone would refuse, or the index has another dimension; nothing was
-                sent.
+            TypeError, ValueError: Pinecone would refuse a record, or the index has another dimension; nothing was sent.
             ApiError: A request failed. A note on the error says which records are written. Upserting all of them again is
                 safe, since an upsert replaces.
         """

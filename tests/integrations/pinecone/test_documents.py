@@ -13,8 +13,8 @@ from taskvec import Encoder
 
 def stored(server: PineconeServer) -> Any:
     """The vectors of the documents, in order."""
-    held = server.stored("ns")
-    return np.array([held[id].fields["embedding"] for id in IDS])
+    records_by_id = server.stored("ns")
+    return np.array([records_by_id[id].fields["embedding"] for id in IDS])
 
 
 def sent_vector(server: PineconeServer) -> Any:
@@ -26,10 +26,10 @@ def sent_vector(server: PineconeServer) -> Any:
 def test_vectors_stored_are_those_of_encode_documents(
     documents: Face, document_server: PineconeServer, mini: Encoder, method: str, options: dict[str, Any]
 ) -> None:
-    given = records()
-    getattr(documents, method)(namespace="ns", documents=given, **options)
+    inputs = records()
+    getattr(documents, method)(namespace="ns", documents=inputs, **options)
     np.testing.assert_array_equal(stored(document_server), mini.encode_documents(TEXTS))
-    assert given == records()
+    assert inputs == records()
     fields = document_server.stored("ns")["nobel"].fields
     assert (fields["text"], fields["place"]) == (TEXTS[1], 1)
 

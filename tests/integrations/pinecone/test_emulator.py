@@ -18,8 +18,8 @@ def send(server: PineconeServer, path: str, body: Any, key: str = KEY, version: 
     """The status and the answer, or its message, for a request that no SDK made."""
     headers = {"Api-Key": key, "X-Pinecone-Api-Version": version, "Content-Type": "application/json"}
     try:
-        with urlopen(Request(server.url + path, json.dumps(body).encode(), headers)) as answer:
-            return answer.status, json.load(answer)
+        with urlopen(Request(server.url + path, json.dumps(body).encode(), headers)) as response:
+            return response.status, json.load(response)
     except HTTPError as error:
         with error:
             return error.code, json.load(error)["message"]

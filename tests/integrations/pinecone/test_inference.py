@@ -1,4 +1,4 @@
-"""The contract of `pc.inference`: what it is given, what it returns, and whose classes those are."""
+"""The contract of `pc.inference`: what it takes, what it returns, and whose classes those are."""
 
 import asyncio
 import pickle
@@ -20,8 +20,8 @@ def inference(mini: Encoder) -> TaskvecInference:
     return TaskvecInference(mini)
 
 
-def vectors(answer: Any) -> Any:
-    return np.array([embedding.values for embedding in answer], np.float32)
+def vectors(embeddings: Any) -> Any:
+    return np.array([embedding.values for embedding in embeddings], np.float32)
 
 
 EXPECTED: list[tuple[Any, dict[str, Any]]] = [
@@ -42,12 +42,12 @@ def test_parameters_choose_what_the_encoder_does(
 ) -> None:
     usage = Usage()
     expected = mini.encode(TEXTS, usage=usage, **options)
-    answer = inference.embed(model=MODEL, inputs=TEXTS, parameters=parameters)
-    np.testing.assert_array_equal(vectors(answer), expected)
-    assert isinstance(answer, sdk.EmbeddingsList)
-    assert (answer.model, answer.vector_type, len(answer)) == (MODEL, "dense", 4)
-    assert answer.usage.total_tokens == usage.tokens
-    assert answer[0]["values"] == answer.data[0].values
+    response = inference.embed(model=MODEL, inputs=TEXTS, parameters=parameters)
+    np.testing.assert_array_equal(vectors(response), expected)
+    assert isinstance(response, sdk.EmbeddingsList)
+    assert (response.model, response.vector_type, len(response)) == (MODEL, "dense", 4)
+    assert response.usage.total_tokens == usage.tokens
+    assert response[0]["values"] == response.data[0].values
     twin = asyncio.run(AsyncTaskvecInference(mini).embed(MODEL, TEXTS, parameters))
     np.testing.assert_array_equal(vectors(twin), expected)
 
@@ -67,8 +67,8 @@ def test_values_are_short_and_the_same_numbers_in_float32(inference: TaskvecInfe
 def test_settings_are_the_defaults(mini: Encoder) -> None:
     own = TaskvecInference(mini, dimensions=32, document_task="separation", query_task=None)
     np.testing.assert_array_equal(vectors(own.embed(MODEL, TEXTS)), mini.encode(TEXTS, task="separation", dimensions=32))
-    answer = own.embed(MODEL, TEXTS, {"input_type": "query", "dimension": 16})
-    np.testing.assert_array_equal(vectors(answer), mini.encode(TEXTS, task=None, dimensions=16))
+    response = own.embed(MODEL, TEXTS, {"input_type": "query", "dimension": 16})
+    np.testing.assert_array_equal(vectors(response), mini.encode(TEXTS, task=None, dimensions=16))
 
 
 @pytest.mark.parametrize("name", [MODEL, "jinaai/jina-embeddings-v3", "JINAAI/jina-embeddings-v3-hf", "mini"])
@@ -116,10 +116,10 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "kind", "message"), WRONG, ids=lambda value: str(value)[:50])
-def test_mistakes_are_named(inference: TaskvecInference, given: dict[str, Any], kind: type[Exception], message: str) -> None:
+@pytest.mark.parametrize(("arguments", "kind", "message"), WRONG, ids=lambda value: str(value)[:50])
+def test_mistakes_are_named(inference: TaskvecInference, arguments: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        inference.embed(**{"model": MODEL, "inputs": "a", **given})
+        inference.embed(**{"model": MODEL, "inputs": "a", **arguments})
 
 
 def test_a_text_too_long_is_cut_or_refused(short: Encoder) -> None:

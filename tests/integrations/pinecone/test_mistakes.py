@@ -38,12 +38,12 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "kind", "message"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("arguments", "kind", "message"), WRONG, ids=lambda value: str(value)[:40])
 def test_bad_records_are_refused_before_anything_is_sent(
-    face: Face, server: PineconeServer, given: Any, kind: type[Exception], message: str
+    face: Face, server: PineconeServer, arguments: Any, kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        face.upsert_records(records=given, namespace="__default__")
+        face.upsert_records(records=arguments, namespace="__default__")
     assert server.sent("vectors/upsert") == []
 
 
@@ -56,10 +56,10 @@ SEARCHES: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "kind", "message"), SEARCHES, ids=lambda value: str(value)[:40])
-def test_bad_searches_are_refused(face: Face, given: dict[str, Any], kind: type[Exception], message: str) -> None:
+@pytest.mark.parametrize(("arguments", "kind", "message"), SEARCHES, ids=lambda value: str(value)[:40])
+def test_bad_searches_are_refused(face: Face, arguments: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
-        face.search(namespace="__default__", top_k=1, **given)
+        face.search(namespace="__default__", top_k=1, **arguments)
 
 
 @pytest.mark.parametrize("method", ["upsert_records", "search"])

@@ -22,24 +22,24 @@ def sent_vector(server: PineconeServer) -> Any:
 def test_vectors_stored_are_those_of_encode_documents_bit_for_bit(
     face: Face, server: PineconeServer, mini: Encoder, namespace: str
 ) -> None:
-    answer = face.upsert_records(records=records(), namespace=namespace)
-    assert 4 in answer.to_dict().values()
+    response = face.upsert_records(records=records(), namespace=namespace)
+    assert 4 in response.to_dict().values()
     np.testing.assert_array_equal(values(server, namespace), mini.encode_documents(TEXTS))
     stored = server.stored(namespace)["nobel"]
     assert stored.fields == {"text": TEXTS[1], "place": 1}
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "query",
     [{"inputs": {"text": QUESTION}, "top_k": 3}, {"query": {"inputs": {"text": QUESTION}, "top_k": 3}}],
     ids=["parts", "query"],
 )
 @pytest.mark.parametrize("method", ["search", "search_records"])
 def test_vectors_sent_are_those_of_encode_queries_bit_for_bit(
-    face: Face, server: PineconeServer, mini: Encoder, method: str, asked: dict[str, Any]
+    face: Face, server: PineconeServer, mini: Encoder, method: str, query: dict[str, Any]
 ) -> None:
     face.upsert_records(records=records(), namespace=DEFAULT)
-    found = getattr(face, method)(namespace=DEFAULT, **asked)
+    found = getattr(face, method)(namespace=DEFAULT, **query)
     np.testing.assert_array_equal(sent_vector(server), mini.encode_queries(QUESTION))
     scores = mini.encode_documents(TEXTS) @ mini.encode_queries(QUESTION)
     assert [hit.fields["text"] for hit in found.result.hits] == [TEXTS[place] for place in np.argsort(-scores)[:3]]
@@ -85,9 +85,9 @@ def test_settings_reach_the_encoder(mini: Encoder) -> None:
 
 def test_chunks_of_a_document_share_its_context(server: PineconeServer, mini: Encoder) -> None:
     sources = ["a", "a", "b", None]
-    given = [{**record, **({"source": source} if source else {})} for record, source in zip(records(), sources, strict=True)]
+    chunks = [{**record, **({"source": source} if source else {})} for record, source in zip(records(), sources, strict=True)]
     with faces("sync", server.url, encoder=mini, document_field="source") as index:
-        index.upsert_records(records=given, namespace=DEFAULT)
+        index.upsert_records(records=chunks, namespace=DEFAULT)
     late = mini.encode_chunks([TEXTS[:2], TEXTS[2:3], TEXTS[3:]])
     np.testing.assert_array_equal(values(server), np.concatenate(late))
     assert not np.allclose(late[0], mini.encode_documents(TEXTS[:2]))
@@ -103,8 +103,8 @@ def test_requests_are_filled_to_two_megabytes_of_what_the_sdk_really_sends(face:
     assert [request.status for request in server.requests if request.status != 200] == []
 
 
-def test_at_most_a_thousand_go_in_a_request(mini: Encoder) -> None:
-    with pinecone(4) as narrow, faces("sync", narrow.url, encoder=mini, dimensions=4) as small:
+def test_at_most_a_thousand_go_in_a_request(short: Encoder) -> None:
+    with pinecone(4) as narrow, faces("sync", narrow.url, encoder=short, dimensions=4) as small:
         small.upsert_records(records=[{"_id": str(number), "text": "the same"} for number in range(2001)], namespace=DEFAULT)
         assert [len(request.body["vectors"]) for request in narrow.sent("vectors/upsert")] == [1000, 1000, 1]
 

@@ -35,36 +35,36 @@ def check_inference(encoder: Encoder) -> None:
 
 
 def check_records(encoder: Encoder, kind: str) -> None:
-    given, rerank = records(), {"model": "m", "rank_fields": ["text"]}
-    before = deepcopy((given, rerank))
+    inputs, rerank = records(), {"model": "m", "rank_fields": ["text"]}
+    before = deepcopy((inputs, rerank))
     with pinecone(64) as server, faces(kind, server.url, encoder=encoder, dimensions=64) as face:
-        face.upsert_records(records=given, namespace="ns")
+        face.upsert_records(records=inputs, namespace="ns")
         np.testing.assert_array_equal(values(server, "ns"), encoder.encode_documents(TEXTS, dimensions=64))
         assert [record.fields for record in server.stored("ns").values()] == [
             {"text": text, "place": place} for place, text in enumerate(TEXTS)
         ]
         found = face.search(namespace="ns", inputs={"text": QUESTION}, top_k=9, rerank=rerank, filter={"place": {"$lt": 3}})
-        asked = server.sent("records/search")[-1].body
+        body = server.sent("records/search")[-1].body
         assert len(found.result.hits) == 3
-        sent = np.asarray(asked["query"]["vector"]["values"], np.float32)
+        sent = np.asarray(body["query"]["vector"]["values"], np.float32)
         np.testing.assert_array_equal(sent, encoder.encode_queries(QUESTION, dimensions=64))
-        assert asked["rerank"]["query"] == QUESTION
-    assert (given, rerank) == before
+        assert body["rerank"]["query"] == QUESTION
+    assert (inputs, rerank) == before
 
 
 def check_documents(encoder: Encoder, kind: str) -> None:
     options = {"encoder": encoder, "vector_fields": {"embedding": "text"}}
-    given = records()
+    inputs = records()
     with pinecone(schema=SCHEMA) as server, faces(kind, server.url, **options) as face:
         for method in ("upsert", "batch_upsert"):
-            getattr(face.documents, method)(namespace=method, documents=given)
-            held = [record.fields["embedding"] for record in server.stored(method).values()]
-            np.testing.assert_array_equal(held, encoder.encode_documents(TEXTS))
+            getattr(face.documents, method)(namespace=method, documents=inputs)
+            stored = [record.fields["embedding"] for record in server.stored(method).values()]
+            np.testing.assert_array_equal(stored, encoder.encode_documents(TEXTS))
         clause = {"type": "embed", "field": "embedding", "query": QUESTION}
         assert len(face.documents.search(namespace="upsert", score_by=[clause], top_k=2).matches) == 2
         sent = server.sent("documents/search")[-1].body["score_by"][0]["values"]
         np.testing.assert_array_equal(np.float32(sent), encoder.encode_queries(QUESTION))
-    assert given == records()
+    assert inputs == records()
 
 
 def task_forgotten(patch: Patch) -> None:

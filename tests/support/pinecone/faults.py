@@ -11,10 +11,16 @@ from typing import Literal
 
 @dataclass
 class Fault:
-    """What goes wrong, with which of the requests whose operation is `operation` ("": any).
+    """What goes wrong with which requests.
 
-    kind: a status, a reset connection, or an answer that takes `seconds`. every: the k-th, 2k-th ... of them. times: how often
-    at most. landed: the request has taken effect, only its answer is lost.
+    Args:
+        kind: A status, a reset connection, or a response that takes `seconds`.
+        operation: The operation of the requests; "" is any.
+        every: It strikes the k-th, 2k-th ... of them.
+        times: How often at most.
+        landed: The request has taken effect, and only its response is lost.
+        headers: Of the response.
+        seconds: How long the response takes.
     """
 
     kind: int | Literal["reset", "slow"]
