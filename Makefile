@@ -1,24 +1,33 @@
 # Two commands need nothing but Python 3.11+ and make: `make demo` and `make test`. Each makes .venv from pinned constraints.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes: each test file is in one of them, and so is everything that talks to the same server (tests/conftest.py).
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadgroup
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint soak bench clean
+.PHONY: demo check test lint types soak bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo
 	$(BIN)/taskvec demo
 
-test: lint
-	$(BIN)/python -m pytest
+check: lint types
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not soak"
+
+test: lint types
 	$(BIN)/python tests/smoke_wheel.py
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy core integrations benchmarks tests/support/checkpoints.py tests/smoke_wheel.py
+	$(BIN)/codespell
 
-soak: .venv/installed
+types: .venv/installed
+	$(BIN)/mypy core integrations benchmarks tests
+
+soak: .venv/soak
 	HF_HUB_OFFLINE=0 $(BIN)/python -m pytest -m "soak or hub"
 
 bench: .venv/bench
@@ -35,6 +44,10 @@ bench: .venv/bench
 
 .venv/installed: .venv/created pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+.venv/soak: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,soak]"
 	touch $@
 
 .venv/bench: .venv/installed

@@ -5,6 +5,8 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes that share the cores would wait for each other's threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +22,21 @@ from taskvec import Encoder
 SHORT = Shape(width=32, layers=1, heads=2, inner=64, positions=66)
 
 LoadEncoder = Callable[..., Encoder]
+
+pytest_plugins = ["support.skips"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests must be in one process where pytest-xdist runs them in several.
+
+    The tests of a file share its fixtures, all that talk to the real Milvus share that; `spread` marks those that share nothing.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") or item.get_closest_marker("spread"):
+            continue
+        parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+        milvus = "server_uri" in getattr(item, "fixturenames", ()) or "server" in parameters
+        item.add_marker(pytest.mark.xdist_group("milvus" if milvus else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")

@@ -1,101 +1,72 @@
 """The shape of the house: who may import whom, and that importing taskvec costs nothing."""
 
 import ast
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support import walls
 from support.paths import ROOT
 from support.rooms import circle, file_graph, room_graph
 
-CORE = sorted((ROOT / "core").rglob("*.py"))
-ALLOWED = {"torch", "tokenizers", "safetensors", "huggingface_hub", "numpy", "rich", "taskvec"}
-ADAPTERS = ROOT / "integrations" / "taskvec_integrations"
-HAYSTACK = ROOT / "integrations" / "haystack_integrations"
-COMPONENTS = HAYSTACK / "components" / "embedders" / "taskvec"
-VENDORS = {
-    COMPONENTS: {"haystack", "haystack_integrations", "numpy"},
-    ADAPTERS / "llama_index": {"llama_index", "llama_index_instrumentation", "torch"},
-    ADAPTERS / "milvus": {"grpc", "milvus_lite", "ml_dtypes", "numpy", "pymilvus"},
-    ADAPTERS / "pinecone": {"numpy", "orjson", "pinecone", "tenacity", "urllib3"},
-    ADAPTERS / "qdrant": {"grpc", "httpx", "numpy", "pydantic", "qdrant_client"},
-}
-"""What the modules of each vendor import beside taskvec and what all adapters share."""
+COMPONENTS_ROOT = ROOT / "integrations" / "haystack_integrations"
+COMPONENTS = COMPONENTS_ROOT / "components" / "embedders" / "taskvec"
+QDRANT = "integrations/taskvec_integrations/qdrant/client.py"
+RAY = "integrations/taskvec_integrations/ray/ingest.py"
+STORE = "integrations/taskvec_integrations/store.py"
 
-
-INTEGRATIONS = sorted((ROOT / "integrations").rglob("*.py"))
-PREPARED = {"taskvec.packing", "taskvec.pipeline"}
-INSIDE = {
-    # `taskvec doctor` and `taskvec models` look inside: at devices, kernels and what a folder holds.
-    "cli/doctor_machine.py": {"taskvec.attention", "taskvec.devices", "taskvec.kernels.linear", "taskvec.linear"},
-    "cli/models.py": {"taskvec.checkpoint.hub", "taskvec.checkpoint.read"},
-    # The server's scheduler packs the texts of many calls.
-    "server/jobs.py": PREPARED,
-    "server/queue.py": PREPARED,
-    "server/scheduler.py": PREPARED,
-    "server/service.py": PREPARED,
-}
-"""The modules inside core that an integration may import beside taskvec.integration, and why."""
-
-
-def modules(path: Path) -> set[str]:
-    """The modules a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            names.add(node.module or "")
-    return names
-
-
-def imports(path: Path) -> set[str]:
-    """The top-level packages a file imports, anywhere in it, without Python's own."""
-    return {name.partition(".")[0] for name in modules(path)} - set(sys.stdlib_module_names)
-
-
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
-def test_core_imports_its_few_dependencies_only(path: Path) -> None:
-    assert imports(path) <= ALLOWED
-
-
-@pytest.mark.parametrize(
-    "path", sorted([*ADAPTERS.glob("*.py"), *(ADAPTERS / "ingestion").glob("*.py")]), ids=lambda path: path.name
+Check = Callable[[Path], list[str]]
+CHECKS: tuple[Check, ...] = (
+    walls.core_imports_more,
+    walls.shared_imports_a_vendor,
+    walls.vendors_import_others,
+    walls.cli_knows_vendors,
+    walls.fronts_are_imported,
+    walls.integrations_reach_inside,
+    walls.classes_of_one_name,
 )
-def test_what_all_adapters_share_imports_no_vendor(path: Path) -> None:
-    own = {"grpc_errors.py": {"grpc"}}  # which the SDKs of several databases bring
-    assert imports(path) <= {"taskvec", "taskvec_integrations", "numpy", "semchunk", "tenacity"} | own.get(path.name, set())
+
+SEEDS: tuple[tuple[Check, str, str], ...] = (
+    (walls.core_imports_more, "core/taskvec/encoder.py", "import requests"),
+    (walls.core_imports_more, "core/taskvec/encoder.py", "from taskvec_integrations.store import Store"),
+    (walls.shared_imports_a_vendor, STORE, "import qdrant_client"),
+    (walls.vendors_import_others, QDRANT, "from taskvec_integrations.milvus.store import MilvusStore"),
+    (walls.vendors_import_others, QDRANT, "import pymilvus"),
+    (walls.cli_knows_vendors, "integrations/taskvec_integrations/cli/ingest.py", "from taskvec_integrations import qdrant"),
+    (walls.fronts_are_imported, RAY, "from taskvec_integrations.cli.console import say"),
+    (walls.fronts_are_imported, STORE, "from taskvec_integrations import server"),
+    (walls.integrations_reach_inside, QDRANT, "from taskvec.tokenizer import TextTokenizer"),
+    (walls.integrations_reach_inside, QDRANT, "from taskvec import pooling"),
+    (walls.classes_of_one_name, QDRANT, "class _Pipeline: ..."),
+)
+"""A line that breaks a wall, the file that it is added to, and the check that has to find it."""
 
 
-@pytest.mark.parametrize("folder", VENDORS, ids=lambda folder: folder.name)
-def test_adapters_import_their_own_vendor_and_never_each_other(folder: Path) -> None:
-    others = tuple(f"taskvec_integrations.{other.name}" for other in VENDORS if other not in (folder, *folder.parents))
-    assert sorted(folder.rglob("*.py"))
-    for path in folder.rglob("*.py"):
-        assert imports(path) <= VENDORS[folder] | {"taskvec", "taskvec_integrations"}, path
-        assert not [name for name in modules(path) if name.startswith(others)], path
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_walls(check: Check) -> None:
+    assert check(ROOT) == []
 
 
-@pytest.mark.parametrize("path", sorted((ADAPTERS / "cli").glob("*.py")), ids=lambda path: path.name)
-def test_commands_reach_databases_through_their_urls_only(path: Path) -> None:
-    vendors = {"qdrant_client", "pymilvus", "pinecone", "ray", "pyarrow"}
-    adapters = tuple(f"taskvec_integrations.{folder.name}" for folder in VENDORS)
-    assert not imports(path) & vendors
-    assert not [name for name in modules(path) if name.startswith(adapters)]
-
-
-@pytest.mark.parametrize("path", INTEGRATIONS, ids=lambda path: "/".join(path.parts[-2:]))
-def test_integrations_reach_core_through_its_public_modules(path: Path) -> None:
-    inner = {name for name in modules(path) if name.startswith("taskvec.")} - {"taskvec.integration"}
-    assert inner <= INSIDE.get("/".join(path.parts[-2:]), set()), f"import it from taskvec.integration, or add it there: {inner}"
+@pytest.mark.parametrize(("check", "file", "line"), SEEDS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_broken_wall_is_found(check: Check, file: str, line: str, tmp_path: Path) -> None:
+    for folder in ("core", "integrations"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=lambda _, names: {n for n in names if n.endswith(".safetensors")}
+        )
+    broken = tmp_path / file
+    broken.write_text(f"{broken.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    assert any(file in found for found in check(tmp_path))
 
 
 def test_the_exceptions_are_used() -> None:
-    named = {name for names in INSIDE.values() for name in names}
-    assert named <= {name for path in INTEGRATIONS for name in modules(path)}
+    for file, names in walls.INSIDE.items():
+        assert names & walls.imported(ROOT / file), file
+    used = {name for file in walls.INSIDE for name in walls.imported(ROOT / file)}
+    assert {name for names in walls.INSIDE.values() for name in names} <= used
 
 
 def test_there_is_no_import_circle() -> None:
@@ -103,15 +74,27 @@ def test_there_is_no_import_circle() -> None:
     assert circle(room_graph(ROOT)) == []
 
 
-def test_nothing_imports_the_fronts_but_fronts() -> None:
-    folders = ("cli", "demo", "ray", "server")
-    fronts = {path for name in folders for path in (ADAPTERS / name).glob("*.py")}
-    for path in {*ADAPTERS.rglob("*.py"), *HAYSTACK.rglob("*.py")} - fronts:
-        assert not [
-            name for name in modules(path) if name.startswith(tuple(f"taskvec_integrations.{name}" for name in folders))
-        ], path
-    for path in (ADAPTERS / "ray").glob("*.py"):
-        assert imports(path) <= {"numpy", "pyarrow", "ray", "taskvec", "taskvec_integrations", "torch"}, path
+def test_a_call_has_a_name() -> None:
+    """`__call__` is for layers of tensors and for what a framework calls, so that "go to definition" finds the rest."""
+    found = {
+        (name, node.name)
+        for name, path in walls.files(ROOT, "core", "integrations")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        for member in node.body
+        if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) and member.name == "__call__"
+    }
+    assert {owner for _, owner in found} <= CALLED
+
+
+CALLED = {
+    *("AmxLinear", "Int8Linear", "Linear", "LinearLike", "PackedLinear"),  # layers of tensors
+    *("Embeddings", "Norm", "Transformer"),
+    "TaskvecEmbeddingFunction",  # pymilvus
+    "TaskvecEmbedding",  # LlamaIndex
+    "RequestMiddleware",  # ASGI
+}
+"""The classes whose objects are called."""
 
 
 @pytest.mark.parametrize("folder", ["core", "integrations"])
@@ -119,13 +102,13 @@ def test_no_package_swallows_the_roots(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
     packages = {path for path in (ROOT / folder).iterdir() if path.is_dir() and not path.name.startswith("_")}
     assert packages
-    assert all((path / "py.typed").exists() for path in packages - {HAYSTACK})
+    assert all((path / "py.typed").exists() for path in packages - {COMPONENTS_ROOT})
 
 
 def test_no_package_swallows_the_integrations_of_haystack() -> None:
     """Other distributions install beside ours, so what lies above it is a namespace."""
-    assert [path.parent for path in HAYSTACK.rglob("__init__.py")] == [COMPONENTS]
-    assert [path.parent for path in HAYSTACK.rglob("py.typed")] == [COMPONENTS]
+    assert [path.parent for path in COMPONENTS_ROOT.rglob("__init__.py")] == [COMPONENTS]
+    assert [path.parent for path in COMPONENTS_ROOT.rglob("py.typed")] == [COMPONENTS]
 
 
 def test_import_is_light() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from support.checkpoints import Shape, random_weights, write_native
 from support.paths import ROOT
-from taskvec.model_names import DEFAULT_MODEL
+from taskvec.names import DEFAULT_MODEL
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

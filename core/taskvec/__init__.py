@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from taskvec.errors import CheckpointError
-from taskvec.model_names import DEFAULT_MODEL, MINI
-from taskvec.precision_names import Precision
+from taskvec.names import DEFAULT_MODEL, MINI
+from taskvec.names import Precision
 from taskvec.tasks import Task
 
 if TYPE_CHECKING:

@@ -25,7 +25,16 @@ MERGE_PIECE_VALUES = 2 * 2**20
 
 
 class Bodies:
-    """The weights of each task, built on first use from a checkpoint. Safe to share between threads."""
+    """The weights of each task, built on first use from a checkpoint. Safe to share between threads.
+
+    Args:
+        checkpoint: Where the weights are read from.
+        device: Where bodies are.
+        dtype: That of plain layers and of activations.
+        make_linear: Makes the linear layers of merged weights.
+        merge: False applies adapters on the fly.
+        limit: The number of bodies kept, the most recently used ones; None keeps all.
+    """
 
     def __init__(
         self,
@@ -44,7 +53,7 @@ class Bodies:
         self._building = threading.Lock()
 
     def get(self, task: Task | None) -> Body:
-        """The body of a task (None: the bare model), built if need be; the least recently used one makes room."""
+        """The body of a task (None: the bare model), built if need be; the least recently used one is dropped to make room."""
         body = self._known(task)
         if body is not None:
             return body

@@ -18,7 +18,7 @@ from taskvec.kernels.attention import attention_kernel
 from taskvec.packing import PackedTensors
 
 # The CPU's half-precision kernel takes keys in blocks of 512: where there is one, a ragged end costs more than a mask does.
-WIDENED_TOKENS = 512
+MAX_WIDENED_TOKENS = 512
 
 Attention = Callable[[Tensor, Tensor, Tensor, PackedTensors], Tensor]
 
@@ -37,20 +37,20 @@ def choose_attention(device: torch.device, dtype: torch.dtype, head_dim: int) ->
 
 
 def grouped_attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
-    """One call of torch's attention for each run of neighbours of equal length."""
-    return attend_in_groups(*rotated(qkv, cos, sin), batch)
+    """One call of torch's attention for each run of neighbors of equal length."""
+    return attend_in_groups(*rotate_qkv(qkv, cos, sin), batch)
 
 
 def aligned_attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """`grouped_attention` for half precision on CPUs, whose kernel takes up to twice as long for 206 keys as for 208."""
-    return attend_in_groups(*rotated(qkv, cos, sin), batch, multiple=16)
+    return attend_in_groups(*rotate_qkv(qkv, cos, sin), batch, multiple=16)
 
 
 def varlen_attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """torch's built-in packed flash attention (CUDA only): sequences are delimited by cu_seqlens on the device."""
     from torch.nn.attention.varlen import varlen_attn
 
-    q, k, v = rotated(qkv, cos, sin)
+    q, k, v = rotate_qkv(qkv, cos, sin)
     longest = max(batch.lengths)
     out = varlen_attn(q, k, v, batch.cu_seqlens, batch.cu_seqlens, longest, longest)
     assert isinstance(out, Tensor)  # it is a tuple only when return_aux is asked for
@@ -80,12 +80,12 @@ def amx_works(head_dim: int) -> bool:
     found, wanted = kernel.attend(qkv, cos, sin, batch), grouped_attention(qkv.float(), cos.float(), sin.float(), batch)
     if torch.allclose(found.float(), wanted, rtol=0.02, atol=0.02):
         return True
-    log.warning("taskvec: attention.c computes something else on this machine, torch does the attention")
+    log.warning("taskvec: attention.c gives wrong results on this machine, so torch computes the attention")
     return False
 
 
-def rotated(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """q, k, v of (T, heads, head_dim) each, q and k rotated by their positions."""
+def rotate_qkv(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k, v of (T, heads, head_dim) each, q and k rotate_qkv by their positions."""
     q, k = rotate(qkv.narrow(1, 0, 2), cos, sin).unbind(1)
     return q, k, qkv.select(1, 2)
 
@@ -104,9 +104,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors, multiple: int = 1) -> Tensor:
-    """scaled_dot_product_attention over each run of neighbours of equal length, as one batch of that length.
+    """scaled_dot_product_attention over each run of neighbors of equal length, as one batch of that length.
 
-    Where `multiple` is more than 1, the keys of each sequence are widened to a multiple of it by neighbours in the packed row,
+    Where `multiple` is more than 1, the keys of each sequence are widened to a multiple of it by neighbors in the packed row,
     which a mask leaves out: the same result without a copy.
     """
     windows, rows = key_windows(batch.lengths, multiple)
@@ -123,7 +123,7 @@ def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, batch: PackedTensors, mult
 
 
 class Window(NamedTuple):
-    """`sequences` neighbours of `length` tokens from row `start` on; the first one's `keys` keys from row `first` on.
+    """`sequences` neighbors of `length` tokens from row `start` on; the first one's `keys` keys from row `first` on.
 
     `mask` (1, 1, 1, keys) is True where a key is the sequence's own, None where all are.
     """
@@ -138,12 +138,12 @@ class Window(NamedTuple):
 
 @lru_cache(maxsize=64)
 def key_windows(lengths: tuple[int, ...], multiple: int) -> tuple[list[Window], int]:
-    """Runs of neighbours of equal length with their keys, and the number of rows of keys they need (for every layer the same)."""
+    """Runs of neighbors of equal length with their keys, and the number of rows of keys they need (for every layer the same)."""
     windows = []
     start = rows = 0
     for length, run in groupby(lengths):
         count = len(list(run))
-        extra = -length % multiple if length <= WIDENED_TOKENS else 0
+        extra = -length % multiple if length <= MAX_WIDENED_TOKENS else 0
         before = min(extra, start)
         mask = None
         if extra:

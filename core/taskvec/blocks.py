@@ -8,7 +8,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 # More texts than this in a block gain nothing: their arrays would only wait in memory.
-MAX_ITEMS = 4096
+MAX_BLOCK_ITEMS = 4096
 
 
 def blocks(items: Iterable[T], size: Callable[[T], int], max_size: int) -> Iterator[list[T]]:
@@ -20,7 +20,7 @@ def blocks(items: Iterable[T], size: Callable[[T], int], max_size: int) -> Itera
     total = 0
     try:
         for item in items:
-            if block and (total + size(item) > max_size or len(block) == MAX_ITEMS):
+            if block and (total + size(item) > max_size or len(block) == MAX_BLOCK_ITEMS):
                 yield block
                 block, total = [], 0
             block.append(item)

@@ -16,7 +16,7 @@ _process: int | None = None
 
 
 def check_process() -> None:
-    """Refuse to go on in a fork of the process that loaded the first model: torch's threads do not survive and it would hang."""
+    """Raise RuntimeError in a fork of the process that loaded the first model: torch would hang, its threads do not survive."""
     global _process
     _process = _process or os.getpid()
     if _process != os.getpid():
@@ -27,7 +27,7 @@ def check_process() -> None:
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """The device asked for, else CUDA, else MPS, else the CPU; one that is not there is a ValueError."""
+    """The requested device, else CUDA, else MPS, else the CPU; raises ValueError for one that is not there."""
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -47,9 +47,9 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for, else the fastest one that keeps the vectors: bfloat16 where the device computes in it.
+    """The requested dtype, else the fastest one that keeps the vectors: bfloat16 if the device computes in it.
 
-    int8 is that of the weights, on CPUs only, and never chosen unasked: it changes the vectors (README, "Speed").
+    int8 is that of the weights, for CPUs only, and has to be requested: it changes the vectors (README, "Speed").
     """
     chosen = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
     if chosen is torch.int8 and device.type != "cpu":
@@ -59,7 +59,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     if dtype is not None:
         raise ValueError(f"dtype {dtype!r} is not supported: use one of {', '.join(DTYPES)}, or None for the fastest")
     if device.type == "cuda":
-        with torch.cuda.device(device):  # the question below is about the current card
+        with torch.cuda.device(device):  # the check below is about the current card
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return activation_dtype(torch.int8) if device.type == "cpu" else torch.float32
 
@@ -96,8 +96,8 @@ def bfloat16_is_fast() -> bool:
                 seconds = matmul_seconds(dtype)
                 if turn:  # the first one also generates the kernel
                     best[dtype] = min(best[dtype], seconds)
-            late = turn >= 3 and time.perf_counter() > deadline
-            if late or (turn and best[torch.bfloat16] > 3 * best[torch.float32]):
+            is_late = turn >= 3 and time.perf_counter() > deadline
+            if is_late or (turn and best[torch.bfloat16] > 3 * best[torch.float32]):
                 break
     finally:
         torch.set_num_threads(threads)

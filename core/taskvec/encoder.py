@@ -1,4 +1,4 @@
-"""Encoder: the public face. Checks what it is given and hands it to the pipeline; every step lives in its own module."""
+"""Encoder: the public face. Checks what it gets and hands it to the pipeline; every step lives in its own module."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,16 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
-import numpy as np
 import torch
 
+from taskvec.block_tokenizer import BlockTokenizer
 from taskvec.checkpoint.fingerprint import fingerprint
 from taskvec.devices import release_cache
 from taskvec.inputs import Item, read_chunks, read_spanned, read_spans, read_texts
 from taskvec.late_chunking import Span, join_chunks
-from taskvec.loading import Device, LoadSettings, Parts, load
-from taskvec.model_names import DEFAULT_MODEL
-from taskvec.options import EncodeOptions, Settings, Usage, check_flag, resolve
+from taskvec.loading import Device, EncoderParts, LoadSettings, load
+from taskvec.names import DEFAULT_MODEL
+from taskvec.options import EncodeOptions, EncodeSettings, Usage, check_flag, resolve
 from taskvec.packing import Batch
 from taskvec.pipeline import Pipeline, Prepared
 from taskvec.pooling import Vectors
@@ -31,20 +31,31 @@ _shared: Registry[LoadSettings, "Encoder"] = Registry()
 class Encoder:
     """jina-embeddings-v3 on one device or several: task, dimensions and late chunking for any number of texts.
 
-    Made by `from_pretrained`. Thread-safe, so share one; `close()` or a with-block frees its memory.
+    Load one with `Encoder.from_pretrained`. It is safe to share between threads, so one per process is enough; `close()` or a
+    with-block frees its memory.
+
+    Example:
+        >>> encoder = Encoder.from_pretrained()
+        >>> documents = encoder.encode_documents(["The aurora is light from excited oxygen.", "Yeast makes bread rise."])
+        >>> query = encoder.encode_queries("why does the sky glow green?")
+        >>> scores = documents @ query
+
+    Args:
+        parts: The loaded model, as `taskvec.loading.load` returns it.
+        settings: What it was loaded with; pickles and `repr` show it.
 
     Attributes:
         tasks: The tasks the checkpoint has adapters for.
         dimensions: The full width of a vector.
-        max_tokens: The context, special tokens and instruction included.
+        max_tokens: The context in tokens, special tokens and instruction included.
         model_id: The name that was loaded.
         device: The first of the devices.
-        dtype: That of the weights.
-        max_batch_tokens: The tokens of a batch.
-        load_settings: What `from_pretrained` was given.
+        dtype: The dtype of the weights.
+        max_batch_tokens: The most tokens in a batch.
+        load_settings: The arguments of `from_pretrained`.
     """
 
-    def __init__(self, parts: Parts, settings: LoadSettings) -> None:
+    def __init__(self, parts: EncoderParts, settings: LoadSettings) -> None:
         self.tasks = parts.tasks
         self.dimensions = parts.config.width
         self.max_tokens = parts.config.max_tokens
@@ -56,7 +67,8 @@ class Encoder:
         self._located = parts.located
         self._tokenizer = parts.tokenizer
         self._instructions = parts.config.instructions
-        self._open_pipeline: Pipeline | None = Pipeline(parts.tokenizer, parts.runners, self.max_tokens, self.max_batch_tokens)
+        tokenizer = BlockTokenizer(parts.tokenizer, self.max_tokens)
+        self._open_pipeline: Pipeline | None = Pipeline(tokenizer, parts.runners, self.max_batch_tokens)
         self._holders = 1
         self._holders_lock = threading.Lock()
 
@@ -75,17 +87,33 @@ class Encoder:
         local_files_only: bool = False,
         token: str | None = None,
     ) -> Self:
-        """Load a model from a hub id or a local folder, in either published layout, running none of its code.
+        """Load a model from the Hugging Face hub or from a local folder, without running any code of it.
 
-        revision: branch, tag or commit on the hub. device: None takes CUDA, else MPS, else the CPU; a list runs batches on all of
-        them. dtype: "float32", "bfloat16", "float16"; None takes the fastest faithful one; "int8" (CPU) is that of the weights,
-        smaller and faster, with vectors at a cosine of .99 to 1 to the others. max_batch_tokens: tokens of a batch.
-        max_bodies: how many tasks' merged weights are kept on a device; None keeps every task used. merge_adapters=False
-        keeps one set of weights and applies the adapters on the fly, slower and smaller. cache_dir, local_files_only,
-        token: as in huggingface_hub; the token is never logged or pickled.
+        Args:
+            model: A hub id, a local folder in either published layout, or "mini" for the small English model in the package.
+            revision: A branch, tag or commit on the hub; None for the newest.
+            device: "cpu", "cuda", "cuda:1" or "mps". None chooses CUDA, else MPS, else the CPU. A list runs batches on all of
+                its devices.
+            dtype: "float32", "bfloat16" or "float16". None chooses the fastest one that keeps the vectors. "int8" (CPU only)
+                quantizes the weights: smaller and faster, with vectors at a cosine of 0.99 to 1 to the others.
+            max_batch_tokens: The most tokens in a batch; None chooses by the device.
+            max_bodies: For how many tasks merged weights are kept on a device; None keeps those of every task that is used.
+            merge_adapters: False keeps one set of weights and applies the adapters on the fly, which is slower and smaller.
+            cache_dir: Where the hub's files are kept, as in huggingface_hub.
+            local_files_only: Use the local cache only, never the network.
+            token: An access token of the hub. It is never logged or pickled.
 
-        Raises CheckpointError for a folder that cannot be loaded faithfully; FileNotFoundError, PermissionError, ConnectionError
-        or OSError where it cannot be fetched; ValueError for other unusable values. Messages say what to do.
+        Returns:
+            An encoder that is ready to use.
+
+        Raises:
+            CheckpointError: The folder cannot be loaded faithfully.
+            FileNotFoundError: There is no such folder, model or revision.
+            PermissionError: The model is gated, or its files may not be read.
+            ConnectionError: The model is not in the cache and the hub cannot be reached.
+            OSError: The download failed for another reason, such as a full disk.
+            TypeError: An argument has the wrong type.
+            ValueError: An argument has a value that cannot be used, such as a device that this machine lacks.
         """
         settings = LoadSettings(
             model=model,
@@ -103,7 +131,14 @@ class Encoder:
 
     @classmethod
     def from_settings(cls, settings: LoadSettings) -> "Encoder":
-        """The encoder of these settings that this process shares (see `shared_encoder`); unpickling comes here."""
+        """The encoder of these settings that this process shares (see `shared_encoder`); unpickling comes here.
+
+        Args:
+            settings: The arguments of `from_pretrained`, which raises the same errors.
+
+        Returns:
+            The shared encoder. Every caller closes it once.
+        """
         return _shared.get(settings, lambda: Encoder(load(settings), settings))
 
     def encode(
@@ -119,16 +154,30 @@ class Encoder:
         progress: Progress = False,
         usage: Usage | None = None,
     ) -> Vectors:
-        """Vectors of texts: (n, dimensions) float32 in input order, (dimensions,) for a single str.
+        """Encode texts: one vector for each.
 
-        task: one of the five, or None for the bare model without adapter and instruction. dimensions: 1 to the model's
-        width; cut, then normalised. late_chunking: the texts are the consecutive chunks of one document and share its
-        context. instruction: None puts the task's own before each text, "" none, else this one. normalize: to unit
-        length. truncate: cut texts at `max_tokens`; False raises ValueError with index, tokens and limit before anything
-        is encoded (late chunking has windows and never cuts). progress: True for a bar, or a function of (done, total).
-        usage: a Usage to add to.
+        Args:
+            texts: One text, or any number of them.
+            task: What the vectors are for: "retrieval.query", "retrieval.passage", "separation", "classification" or
+                "text-matching". None runs the bare model, without adapter and instruction.
+            dimensions: From 1 to the model's width, which is the default. Vectors are cut to it before they are normalized.
+            late_chunking: The texts are the consecutive chunks of one document and share its context.
+            instruction: Put before each text. None is the task's own, "" is none.
+            normalize: Scale vectors to unit length.
+            truncate: Cut texts at `max_tokens`. False raises an error before anything is encoded. Late chunking has windows
+                instead and never cuts.
+            progress: True draws a bar. A function is called with (vectors done, vectors in all) after every batch.
+            usage: A `Usage` that the cost of this call is added to.
 
-        Raises TypeError with the index for anything but a str, ValueError for values out of range.
+        Returns:
+            (n, dimensions) float32 in the order of the texts; (dimensions,) for a single str.
+
+        Raises:
+            TypeError: A text is not a str, or an option has the wrong type. The message names the index of the text.
+            ValueError: An option is out of range, or a text is longer than `max_tokens` and `truncate` is False. The message
+                names index, tokens and limit.
+            MemoryError: The model, or a single text, does not fit into the free memory of the device.
+            RuntimeError: The encoder is closed, or the process was forked after a model was loaded.
         """
         options: EncodeOptions = {
             "task": task,
@@ -142,102 +191,191 @@ class Encoder:
         return self._encode(texts, late_chunking, self._resolve(options))
 
     def encode_queries(self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Vectors:
-        """`encode` with the task of a text that searches, retrieval.query."""
+        """Encode texts that search: `encode` with the task retrieval.query.
+
+        Args:
+            texts: One text, or any number of them.
+            **options: As in `encode`.
+
+        Returns:
+            (n, dimensions) float32; (dimensions,) for a single str.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: As in `encode`.
+        """
         return self._encode(texts, False, self._resolve(options, QUERY_TASK))
 
     def encode_documents(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
-        """`encode` with the task of a text that is indexed, retrieval.passage."""
+        """Encode texts that are indexed: `encode` with the task retrieval.passage.
+
+        Args:
+            texts: One text, or any number of them.
+            late_chunking: The texts are the consecutive chunks of one document and share its context.
+            **options: As in `encode`.
+
+        Returns:
+            (n, dimensions) float32; (dimensions,) for a single str.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: As in `encode`.
+        """
         return self._encode(texts, late_chunking, self._resolve(options, DOCUMENT_TASK))
 
     def encode_spans(
         self, texts: Iterable[str], spans: Iterable[Iterable[Span]], **options: Unpack[EncodeOptions]
     ) -> list[Vectors]:
-        """Late chunking: for each document the vectors (n_spans, dimensions) of its character spans, in the order given.
+        """Encode documents by late chunking: one vector for each character span.
 
-        A document is encoded once (in overlapping windows beyond `max_tokens`) and each span pooled from the tokens that begin in
-        it; spans may overlap and leave gaps. The default task is retrieval.passage; options as in `encode`, where truncate
-        has nothing to cut. An empty or out-of-range span is a ValueError with document and span.
+        A document is encoded once (in overlapping windows beyond `max_tokens`), and each span is pooled from the tokens that
+        begin in it. Spans may overlap and leave gaps.
+
+        Args:
+            texts: The documents.
+            spans: For each document its spans, pairs of characters (start, stop).
+            **options: As in `encode`, with the default task retrieval.passage; `truncate` has nothing to cut.
+
+        Returns:
+            For each document (n_spans, dimensions) float32 in the order of its spans.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: A span is empty or outside its text, or as in `encode`. The message names document and span.
         """
-        return self._encode_spanned(read_spans(texts, spans), self._resolve(options, DOCUMENT_TASK))
+        items, settings = read_spans(texts, spans), self._resolve(options, DOCUMENT_TASK)
+        return self._pipeline.encode_documents(items, settings)
 
     def encode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
-        """Late chunking of documents given as lists of chunk texts: one (n_chunks, dimensions) each.
+        """Encode documents by late chunking: one vector for each chunk.
 
-        The chunks of a document are joined by a space and encoded as in `encode_spans`. An empty chunk is a ValueError.
+        The chunks of a document are joined by a space and encoded as in `encode_spans`.
+
+        Args:
+            documents: For each document its chunks in order.
+            **options: As in `encode`, with the default task retrieval.passage; `truncate` has nothing to cut.
+
+        Returns:
+            For each document (n_chunks, dimensions) float32.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: A chunk is empty, or as in `encode`. The message names document and chunk.
         """
-        return self._encode_spanned(read_chunks(documents), self._resolve(options, DOCUMENT_TASK))
+        items, settings = read_chunks(documents), self._resolve(options, DOCUMENT_TASK)
+        return self._pipeline.encode_documents(items, settings)
 
     def encode_iter(self, texts: Iterable[str], **options: Unpack[EncodeOptions]) -> Iterator[Vectors]:
-        """Vectors (dimensions,) of any iterable, one by one in input order, in bounded memory; options as in `encode`.
+        """Encode any iterable of texts in bounded memory: vectors come one by one.
 
-        The iterable is read a block at a time in the caller's thread. An error in it, a text that is no str or too long for
-        truncate=False included, is raised after the vectors of the texts before it.
+        The iterable is read a block at a time in the caller's thread. An error in it is raised after the vectors of the texts
+        before it; so is that of a text that is not a str or too long for truncate=False.
+
+        Args:
+            texts: Any iterable, an endless one included.
+            **options: As in `encode`.
+
+        Yields:
+            (dimensions,) float32 for each text, in order.
+
+        Raises:
+            TypeError: As in `encode`.
+            ValueError: As in `encode`.
         """
         settings = self._resolve(options, Task.TEXT_MATCHING)
         if isinstance(texts, str):
-            raise TypeError("texts is a str, an iterable of texts was expected: use encode for a single text")
-        blocks = self._pipeline.texts(read_texts(texts), settings, None)
+            raise TypeError("texts is a str, but an iterable of texts was expected: use encode for a single text")
+        blocks = self._pipeline.iter_texts(read_texts(texts), settings)
         return (vector for block in blocks for vector in block)
 
     def encode_spans_iter(
         self, documents: Iterable[tuple[str, Iterable[Span]]], **options: Unpack[EncodeOptions]
     ) -> Iterator[Vectors]:
-        """`encode_spans` of any iterable of (text, spans) pairs: (n_spans, dimensions) for each, in order, in bounded memory.
+        """`encode_spans` of any iterable in bounded memory: it is read, and raises, as in `encode_iter`.
 
-        Reads and raises as `encode_iter` does.
+        Args:
+            documents: Pairs of a text and its spans.
+            **options: As in `encode_spans`.
+
+        Yields:
+            (n_spans, dimensions) float32 for each document, in order.
+
+        Raises:
+            TypeError: As in `encode_spans`.
+            ValueError: As in `encode_spans`.
         """
         settings = self._resolve(options, DOCUMENT_TASK)
-        return self._pipeline.documents(read_spanned(documents), settings, None)
+        return self._pipeline.iter_documents(read_spanned(documents), settings)
 
     async def aencode(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
-        """`encode` in a thread; cancelling it ends the work at the next batch."""
+        """`encode` in a thread, with the same arguments; canceling it ends the work at the next batch."""
         return await run_in_thread(self.encode, texts, late_chunking=late_chunking, **options)
 
     async def aencode_queries(self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]) -> Vectors:
-        """`encode_queries` in a thread; cancelling it ends the work at the next batch."""
+        """`encode_queries` in a thread, with the same arguments; canceling it ends the work at the next batch."""
         return await run_in_thread(self.encode_queries, texts, **options)
 
     async def aencode_documents(
         self, texts: str | Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]
     ) -> Vectors:
-        """`encode_documents` in a thread; cancelling it ends the work at the next batch."""
+        """`encode_documents` in a thread, with the same arguments; canceling it ends the work at the next batch."""
         return await run_in_thread(self.encode_documents, texts, late_chunking=late_chunking, **options)
 
     async def aencode_spans(
         self, texts: Iterable[str], spans: Iterable[Iterable[Span]], **options: Unpack[EncodeOptions]
     ) -> list[Vectors]:
-        """`encode_spans` in a thread; cancelling it ends the work at the next batch."""
+        """`encode_spans` in a thread, with the same arguments; canceling it ends the work at the next batch."""
         return await run_in_thread(self.encode_spans, texts, spans, **options)
 
     async def aencode_chunks(self, documents: Iterable[Iterable[str]], **options: Unpack[EncodeOptions]) -> list[Vectors]:
-        """`encode_chunks` in a thread; cancelling it ends the work at the next batch."""
+        """`encode_chunks` in a thread, with the same arguments; canceling it ends the work at the next batch."""
         return await run_in_thread(self.encode_chunks, documents, **options)
 
     def prepare(self, texts: Iterable[str], *, late_chunking: bool = False, **options: Unpack[EncodeOptions]) -> Prepared:
         """`encode` as far as the tokens, for a scheduler that runs the texts of many calls together.
 
-        Run its sequences with `run`, add up their pools row by row, and `Prepared.finish` makes the vectors of `encode`. Checks
-        and raises as `encode` does; TypeError for progress and usage, which are the scheduler's (`Prepared.usage`).
+        Run the sequences with `run`, add up their pools row by row, and `Prepared.finish` makes the vectors of `encode`.
+
+        Args:
+            texts: Any number of texts.
+            late_chunking: As in `encode`.
+            **options: As in `encode`, without progress and usage, which belong to the scheduler (`Prepared.usage`).
+
+        Returns:
+            The tokenized call.
+
+        Raises:
+            TypeError: progress or usage is passed, or as in `encode`.
+            ValueError: As in `encode`.
         """
         for name in ("progress", "usage"):
             if name in options:
-                raise TypeError(f"{name} is for calls that run: leave it out, Prepared.usage has what the call costs")
+                raise TypeError(f"{name} is for calls that run at once: leave it out, Prepared.usage has what the call costs")
         check_flag("late_chunking", late_chunking)
         settings = self._resolve(options, Task.TEXT_MATCHING)
         items = list(read_texts(texts))
         if late_chunking:
-            document = Item(0, *join_chunks([item.text for item in items], ""))
-            return self._pipeline.prepare_documents([document], settings)
+            return self._pipeline.prepare_documents([_as_document(items)], settings)
         return self._pipeline.prepare_texts(items, settings)
 
     def run(self, batch: Batch, task: Task | None, *, device: int = 0) -> Vectors:
-        """The pools of a batch of prepared sequences of one task: (K, width) float32 in the order of `batch.pools`.
+        """Run a batch of prepared sequences of one task.
 
-        Neither weighted nor normalised; device: the number of the device in the list that was loaded on.
+        Args:
+            batch: Sequences of any calls, with K pools.
+            task: The task of all of them; None for the bare model.
+            device: The position of the device in `devices`.
+
+        Returns:
+            (K, width) float32 in the order of `batch.pools`, neither weighted nor normalized.
+
+        Raises:
+            MemoryError: The task's weights, or a single sequence, do not fit into the free memory of the device.
+            RuntimeError: The encoder is closed, or the process was forked after a model was loaded.
         """
         return self._pipeline.run(batch, task, self.dimensions, device)
 
@@ -252,11 +390,21 @@ class Encoder:
         return fingerprint(self._located)
 
     def count_tokens(self, texts: str | Iterable[str]) -> list[int]:
-        """Tokens of each text without an instruction, `<s>` and `</s>` included, uncut."""
+        """Count the tokens of each text as the model would read it without an instruction.
+
+        Args:
+            texts: One text, or any number of them.
+
+        Returns:
+            For each text its tokens, `<s>` and `</s>` included, not truncated; a list of one for a single str.
+
+        Raises:
+            TypeError: A text is not a str.
+        """
         return [len(ids) for ids in self._tokenizer.encode([item.text for item in read_texts(texts)], "")]
 
     def close(self) -> None:
-        """Let go of the weights once every holder (see `shared_encoder`) has closed; encoding is an error from then on."""
+        """Free the weights once every holder (see `shared_encoder`) has closed; from then on encoding is a RuntimeError."""
         with self._holders_lock:
             self._holders = max(0, self._holders - 1)
             if self._holders or self._open_pipeline is None:
@@ -267,7 +415,11 @@ class Encoder:
             release_cache(device)
 
     def hold(self) -> bool:
-        """Count one more holder, who closes too; False if the encoder is closed already."""
+        """Count one more holder, who also has to close it.
+
+        Returns:
+            False if the encoder is closed already.
+        """
         with self._holders_lock:
             if self._holders:
                 self._holders += 1
@@ -296,34 +448,27 @@ class Encoder:
     @property
     def _pipeline(self) -> Pipeline:
         if self._open_pipeline is None:
-            raise RuntimeError(f"the encoder of {self.model_id} is closed; load it again with from_pretrained")
+            raise RuntimeError(f"the encoder of {self.model_id} is closed: load it again with from_pretrained")
         return self._open_pipeline
 
-    def _resolve(self, options: EncodeOptions, default_task: Task | None = None) -> Settings:
+    def _resolve(self, options: EncodeOptions, default_task: Task | None = None) -> EncodeSettings:
         settings = resolve(options, default_task, self.dimensions, self.tasks, self._instructions)
         if settings.instruction and (used := self.count_tokens(settings.instruction)[0]) >= self.max_tokens:
-            raise ValueError(f"the instruction takes {used} of {self.max_tokens} tokens and leaves no room for a text")
+            raise ValueError(
+                f"the instruction takes {used} of {self.max_tokens} tokens and leaves no room for a text: shorten it"
+            )
         return settings
 
-    def _encode(self, texts: str | Iterable[str], late_chunking: bool, settings: Settings) -> Vectors:
+    def _encode(self, texts: str | Iterable[str], late_chunking: bool, settings: EncodeSettings) -> Vectors:
         check_flag("late_chunking", late_chunking)
         items = list(read_texts(texts))
         if late_chunking:
-            document = Item(0, *join_chunks([item.text for item in items], ""))
-            vectors = self._encode_spanned([document], settings)[0]
+            (vectors,) = self._pipeline.encode_documents([_as_document(items)], settings)
         else:
-            vectors = self._encode_plain(items, settings)
+            vectors = self._pipeline.encode_texts(items, settings)
         return vectors[0] if isinstance(texts, str) else vectors
 
-    def _encode_plain(self, items: list[Item], settings: Settings) -> Vectors:
-        if not settings.truncate and len(items) > 1:
-            self._pipeline.check_lengths(items, settings)
-        vectors = np.empty((len(items), settings.dimensions), dtype=np.float32)
-        row = 0
-        for block in self._pipeline.texts(items, settings, len(items)):
-            vectors[row : row + len(block)] = block
-            row += len(block)
-        return vectors
 
-    def _encode_spanned(self, items: list[Item], settings: Settings) -> list[Vectors]:
-        return list(self._pipeline.documents(items, settings, sum(len(item.spans) for item in items)))
+def _as_document(chunks: Sequence[Item]) -> Item:
+    """One document of its consecutive chunks."""
+    return Item(0, *join_chunks([chunk.text for chunk in chunks], ""))

@@ -1,4 +1,4 @@
-"""The one exception that has no fitting built-in; everything else is a built-in with the values and the fix."""
+"""The one exception for which there is no fitting built-in; all others are built-ins with the values and the fix."""
 
 
 class CheckpointError(ValueError):

@@ -1,4 +1,4 @@
-"""Checking what the encode methods are given, before anything is tokenised: texts, chunks and spans, each with its place."""
+"""Checks the inputs of the encode methods before anything is tokenized: texts, chunks and spans, each with its place."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
@@ -15,7 +15,19 @@ class Item(NamedTuple):
 
 
 def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]:
-    """Texts (one str counts as one) with their places; anything a tokenizer cannot read is an error that names the place."""
+    """Check texts one by one.
+
+    Args:
+        texts: One text, or any number of them.
+        name: What a text is called in error messages.
+
+    Yields:
+        Each text with its place.
+
+    Raises:
+        TypeError: `texts` is not an ordered iterable, or a text is not a str.
+        ValueError: A text is not valid Unicode.
+    """
     if isinstance(texts, str):
         texts = [texts]
     unordered = isinstance(texts, bytes | bytearray | Mapping | Set)
@@ -26,58 +38,58 @@ def read_texts(texts: str | Iterable[str], name: str = "text") -> Iterator[Item]
 
 
 def read_spans(texts: Iterable[str], spans: Iterable[Iterable[Span]]) -> list[Item]:
-    """Documents with their character spans; the wrong number of lists or a span outside its text is an error."""
-    for name, given in (("texts", texts), ("spans", spans)):
-        _check_list(given, name, "encode_spans([text], [[(start, stop), ...]])")
+    """Check documents and their character spans; raises TypeError or ValueError with document and span."""
+    for name, values in (("texts", texts), ("spans", spans)):
+        _check_list(values, name, "encode_spans([text], [[(start, stop), ...]])")
     items, lists = list(read_texts(texts, "document")), list(spans)
     if len(items) != len(lists):
-        raise ValueError(f"{len(items)} texts came with {len(lists)} lists of spans, one for each text is needed")
-    for item, own in zip(items, lists, strict=True):
-        _check_list(own, f"spans[{item.position}]", "[(start, stop), ...]")
+        raise ValueError(f"texts has {len(items)} entries, but spans has {len(lists)}: pass a list of spans for each text")
+    for position, spans_of_text in enumerate(lists):
+        _check_list(spans_of_text, f"spans[{position}]", "[(start, stop), ...]")
     return [
-        item._replace(spans=check_spans(own, item.text, f"document {item.position}"))
-        for item, own in zip(items, lists, strict=True)
+        item._replace(spans=check_spans(spans_of_text, item.text, f"document {item.position}"))
+        for item, spans_of_text in zip(items, lists, strict=True)
     ]
 
 
 def read_spanned(documents: Iterable[tuple[str, Iterable[Span]]]) -> Iterator[Item]:
-    """(text, spans) pairs one by one with their places, checked as in `read_spans`."""
+    """Check (text, spans) pairs one by one, as `read_spans` does."""
     _check_list(documents, "documents", "encode_spans_iter([(text, [(start, stop), ...]), ...])")
     for position, pair in enumerate(documents):
         where = f"document {position}"
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise TypeError(f"{where} is {type(pair).__name__}, a pair of a text and a list of spans was expected")
+            raise TypeError(f"{where} is {type(pair).__name__}: a pair of a text and a list of spans was expected")
         text, spans = check_text(pair[0], where), pair[1]
         _check_list(spans, f"the second part of {where}", "[(start, stop), ...]")
         yield Item(position, text, check_spans(spans, text, where))
 
 
 def read_chunks(documents: Iterable[Iterable[str]]) -> list[Item]:
-    """Documents given as lists of chunk texts, each joined by a space, with the span of every chunk."""
-    fix = "encode_chunks([[chunk, chunk], ...])"
-    _check_list(documents, "documents", fix)
+    """Check documents that are lists of chunk texts, and join each by spaces: one text with the span of every chunk."""
+    example = "encode_chunks([[chunk, chunk], ...])"
+    _check_list(documents, "documents", example)
     items = []
     for position, chunks in enumerate(documents):
-        _check_list(chunks, f"document {position}", fix)
+        _check_list(chunks, f"document {position}", example)
         texts = [chunk.text for chunk in read_texts(chunks, f"document {position}, chunk")]
         items.append(Item(position, *join_chunks(texts, f"document {position}, ")))
     return items
 
 
-def _check_list(given: object, name: str, fix: str) -> None:
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"{name} is {type(given).__name__}, a list was expected: {fix}")
+def _check_list(values: object, name: str, example: str) -> None:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is {type(values).__name__}: a list was expected, as in {example}")
 
 
 def check_text(text: object, where: str) -> str:
-    """A text that a tokenizer can read, or an error that names where it stands."""
+    """Return a text that a tokenizer can read; raise a TypeError or ValueError that begins with `where`."""
     if not isinstance(text, str):
-        raise TypeError(f"{where} is {type(text).__name__}, a str was expected")
+        raise TypeError(f"{where} is {type(text).__name__}: a str was expected")
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{where} has a lone surrogate at character {error.start}, which is no text: "
+            f"{where} has a lone surrogate at character {error.start}, which is not valid Unicode: "
             "clean it with text.encode('utf-8', 'replace').decode()"
         ) from None
     return text

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TINY = torch.finfo(torch.float32).tiny
-SYMMETRIC_ZERO = 128  # the zero point of inputs that are quantized symmetrically
+SYMMETRIC_ZERO_POINT = 128  # the zero point of inputs that are quantized symmetrically
 WEIGHT_PIECE_VALUES = 2**21  # 8 MB as float32: weights are quantized in such pieces, which spares the heap large holes
 INPUT_PIECE_VALUES = 2**19  # 2 MB as float32: inputs are quantized in such pieces, so that the caches hold them
 
@@ -45,15 +45,15 @@ class Int8Linear(NamedTuple):
         """x (T, in), residual (T, out) -> (T, out)."""
         # Rounded to x's dtype before they are used: steps are taken from what the product is scaled with again.
         scales = x.abs().amax(1, keepdim=True).float().div_(127).clamp_(min=TINY).to(x.dtype)
-        steps = quantize(x, 1 / scales.float(), SYMMETRIC_ZERO)
-        return torch.addcmul(residual, self._product(steps, x.dtype, 1.0, SYMMETRIC_ZERO), scales).add_(self.bias)
+        steps = quantize_input(x, 1 / scales.float(), SYMMETRIC_ZERO_POINT)
+        return torch.addcmul(residual, self._product(steps, x.dtype, 1.0, SYMMETRIC_ZERO_POINT), scales).add_(self.bias)
 
     def _fused(self, x: Tensor, epilogue: str) -> Tensor:
         low, high = (float(bound) for bound in torch.aminmax(x))
         low, high = min(low, 0.0), max(high, 0.0)
         scale = max((high - low) / 255, TINY)
         zero = round(-low / scale)
-        return self._product(quantize(x, 1 / scale, zero), x.dtype, scale, zero, self.bias, epilogue)
+        return self._product(quantize_input(x, 1 / scale, zero), x.dtype, scale, zero, self.bias, epilogue)
 
     def _product(
         self, steps: Tensor, dtype: torch.dtype, scale: float, zero: int, bias: Tensor | None = None, epilogue: str = "none"
@@ -64,13 +64,13 @@ class Int8Linear(NamedTuple):
         return out
 
 
-def quantize(x: Tensor, factor: Tensor | float, zero: int) -> Tensor:
+def quantize_input(x: Tensor, factor: Tensor | float, zero: int) -> Tensor:
     """x (T, in) in steps of uint8 from `zero` on: round(x * factor) + zero, clipped; `factor` may be one for each row, (T, 1)."""
     steps = torch.empty(x.shape, dtype=torch.uint8)
     for first in range(0, len(x), rows := max(1, INPUT_PIECE_VALUES // x.shape[1])):
-        own = slice(first, first + rows)
-        piece = x[own].to(torch.float32, copy=True).mul_(factor[own] if isinstance(factor, Tensor) else factor)
-        steps[own] = piece.add_(zero).round_().clamp_(0, 255)
+        part = slice(first, first + rows)
+        piece = x[part].to(torch.float32, copy=True).mul_(factor[part] if isinstance(factor, Tensor) else factor)
+        steps[part] = piece.add_(zero).round_().clamp_(0, 255)
     return steps
 
 
@@ -78,10 +78,10 @@ def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """weight (out, in) -> its steps in int8, -127 to 127, and the scale of each output (out,) float32."""
     steps, scales = torch.empty(weight.shape, dtype=torch.int8), torch.empty(len(weight))
     for first in range(0, len(weight), rows := max(1, WEIGHT_PIECE_VALUES // weight.shape[1])):
-        own = slice(first, first + rows)
-        values = weight[own].to(torch.float32, copy=True)
-        scales[own] = values.abs().amax(1).div_(127).clamp_(min=TINY)
-        steps[own] = values.div_(scales[own, None]).round_()
+        part = slice(first, first + rows)
+        values = weight[part].to(torch.float32, copy=True)
+        scales[part] = values.abs().amax(1).div_(127).clamp_(min=TINY)
+        steps[part] = values.div_(scales[part, None]).round_()
     return steps, scales
 
 

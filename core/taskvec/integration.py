@@ -9,11 +9,11 @@ from taskvec.devices import choose_device
 from taskvec.inputs import check_text
 from taskvec.late_chunking import Span, check_spans, join_chunks
 from taskvec.loading import LoadSettings
-from taskvec.model_names import DEFAULT_MODEL, JINA_MODELS, MINI
+from taskvec.names import DEFAULT_MODEL, JINA_MODELS, MINI
 from taskvec.options import check_flag, check_whole
 from taskvec.pooling import Vectors, cut_dimensions
 from taskvec.precision import scaled_int8
-from taskvec.precision_names import PRECISIONS
+from taskvec.names import PRECISIONS
 from taskvec.progress import Progress, check_progress, reporting
 from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
 from taskvec.threads import raise_if_stopped, run_in_thread

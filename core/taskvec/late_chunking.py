@@ -10,18 +10,30 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from taskvec.packing import IntArray, Pool, TokenSequence
-from taskvec.tokenizer import Document
+from taskvec.tokenizer import TokenizedDocument
 
 Span = tuple[int, int]
 
-# A window has at least a quarter of the context before the first span that is new in it, shared with the window before.
-OVERLAP = 4
-# Share of a window by which an end may move to fall on the end of a span: chunks up to a thousand tokens are never cut.
-SNAP = 8
+# A window overlaps the one before by this part of the context (1/4): context for the first span that is new in it.
+OVERLAP_DIVISOR = 4
+# An end of a window may move by this part of it (1/8) to the end of a span: chunks up to a thousand tokens are never split.
+SNAP_DIVISOR = 8
 
 
 def check_spans(spans: Iterable[Sequence[int]], text: str, where: str) -> list[Span]:
-    """Character spans as (start, stop) pairs inside the text; anything else is a ValueError naming document and span."""
+    """Check character spans of a text.
+
+    Args:
+        spans: Pairs (start, stop), of any type that holds whole numbers.
+        text: The text they are in.
+        where: What the text is called in error messages.
+
+    Returns:
+        The spans as tuples of int.
+
+    Raises:
+        ValueError: A span is not such a pair, is empty, or ends outside the text. The message begins with `where`.
+    """
     checked = []
     for index, span in enumerate(spans):
         try:
@@ -37,31 +49,56 @@ def check_spans(spans: Iterable[Sequence[int]], text: str, where: str) -> list[S
 
 
 def join_chunks(chunks: Sequence[str], where: str) -> tuple[str, list[Span]]:
-    """The chunks of a document joined by one space, and the span of each; an empty chunk is a ValueError."""
+    """Join the chunks of a document by spaces.
+
+    Args:
+        chunks: Texts that are not empty.
+        where: What error messages begin with.
+
+    Returns:
+        The joined text, and the character span of each chunk.
+
+    Raises:
+        ValueError: A chunk is empty.
+    """
     spans = []
     start = 0
     for index, chunk in enumerate(chunks):
         if not chunk:
-            raise ValueError(f"{where}chunk {index} is empty: leave it out, an empty chunk has no vector of its own")
+            raise ValueError(f"{where}chunk {index} is empty: leave it out, because an empty chunk has no vector")
         spans.append((start, start + len(chunk)))
         start += len(chunk) + 1
     return " ".join(chunks), spans
 
 
-def document_sequences(document: Document, spans: Sequence[Span], first_row: int, max_tokens: int) -> list[TokenSequence]:
-    """The windows of a document with the pools of its spans: span i is pooled into row `first_row` + i.
+def document_sequences(
+    document: TokenizedDocument, spans: Sequence[Span], first_row: int, max_tokens: int
+) -> list[TokenSequence]:
+    """The windows of a document with the pools of its spans.
 
     The span with the smallest start also pools ``<s>`` and the instruction, the one with the largest end ``</s>`` (of the
-    window it is taken from); spans that share that start or end do so alike.
+    window it is taken from). Spans that share that start or end do the same.
+
+    Args:
+        document: The tokenized document.
+        spans: Its character spans.
+        first_row: Span i is pooled into row `first_row` + i.
+        max_tokens: The most tokens in a window, special tokens and instruction included.
+
+    Returns:
+        One sequence for each window that a span is pooled from.
+
+    Raises:
+        ValueError: The instruction leaves no room for a text.
     """
     if not spans:
         return []
     capacity = max_tokens - document.prefix - 1
     if capacity < 1:
-        raise ValueError(f"the instruction leaves no room: it takes {document.prefix - 1} of {max_tokens} tokens")
+        raise ValueError(f"the instruction leaves no room: it takes {document.prefix - 1} of {max_tokens} tokens, shorten it")
     ranges = [token_range(document, span) for span in spans]
-    pieces = [(row, piece) for row, span in enumerate(ranges) for piece in cut(span, capacity)]
-    windows = plan_windows([piece for _, piece in pieces], document.length, capacity)
+    pieces = [(row, piece) for row, span in enumerate(ranges) for piece in split_range(span, capacity)]
+    windows = lay_windows([piece for _, piece in pieces], document.length, capacity)
     first, last = min(start for start, _ in spans), max(stop for _, stop in spans)
     taken: list[list[tuple[int, IntArray]]] = [[] for _ in windows]
     for row, (start, stop) in pieces:
@@ -79,7 +116,7 @@ def document_sequences(document: Document, spans: Sequence[Span], first_row: int
 
 
 def _sequences(
-    document: Document, windows: list[Span], taken: list[list[tuple[int, IntArray]]], first_row: int
+    document: TokenizedDocument, windows: list[Span], taken: list[list[tuple[int, IntArray]]], first_row: int
 ) -> list[TokenSequence]:
     totals: dict[int, int] = {}
     for row, tokens in (pool for pools in taken for pool in pools):
@@ -94,7 +131,7 @@ def _sequences(
     return sequences
 
 
-def token_range(document: Document, span: Span) -> Span:
+def token_range(document: TokenizedDocument, span: Span) -> Span:
     """Content tokens whose first character lies in the span; without one, the token that covers or precedes it."""
     start, stop = (int(position) for position in np.searchsorted(document.starts, span))
     if start < stop or not document.length:
@@ -103,20 +140,20 @@ def token_range(document: Document, span: Span) -> Span:
     return nearest, nearest + 1
 
 
-def cut(span: Span, capacity: int) -> list[Span]:
-    """A token range as ranges that fit a window; only a range longer than a whole window is cut at all."""
-    start, stop = span
+def split_range(tokens: Span, capacity: int) -> list[Span]:
+    """A token range as ranges that fit into a window; only a range longer than a window is split."""
+    start, stop = tokens
     if stop - start <= capacity:
-        return [span]
-    step = max(1, capacity - capacity // OVERLAP)
+        return [tokens]
+    step = max(1, capacity - capacity // OVERLAP_DIVISOR)
     return [(first, min(first + step, stop)) for first in range(start, stop, step)]
 
 
-def plan_windows(pieces: Sequence[Span], length: int, capacity: int) -> list[Span]:
+def lay_windows(pieces: Sequence[Span], length: int, capacity: int) -> list[Span]:
     """Overlapping token ranges of at most `capacity` such that each piece lies whole in at least one.
 
     A window is laid around the first piece that no earlier one holds, with the overlap before it; its ends move inwards to the
-    end of a piece where one is near. Text that no piece needs as context is not read.
+    end of a piece where one is near. Text that is no piece's context is not read.
     """
     if length <= capacity:
         return [(0, length)]
@@ -125,10 +162,10 @@ def plan_windows(pieces: Sequence[Span], length: int, capacity: int) -> list[Spa
     windows: list[Span] = []
     while waiting:
         first, last = waiting[0]
-        start = max(0, first - capacity // OVERLAP, last - capacity)
-        start = _nearest(bounds, start, min(first, start + capacity // SNAP)) if start else 0
+        start = max(0, first - capacity // OVERLAP_DIVISOR, last - capacity)
+        start = _nearest(bounds, start, min(first, start + capacity // SNAP_DIVISOR)) if start else 0
         stop = start + capacity
-        stop = -_nearest(-bounds[::-1], -stop, -stop + capacity // SNAP) if stop < length else length
+        stop = -_nearest(-bounds[::-1], -stop, -stop + capacity // SNAP_DIVISOR) if stop < length else length
         windows.append((start, stop))
         waiting = [piece for piece in waiting if piece[0] < start or piece[1] > stop]
     return windows

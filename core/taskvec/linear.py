@@ -50,7 +50,7 @@ class Linear(NamedTuple):
 
 
 class PackedLinear(NamedTuple):
-    """A Linear on a CPU whose weight oneDNN reordered once, where F.linear does it in every call; GELU and sum are fused in.
+    """A Linear on a CPU whose weight oneDNN reorders once, which F.linear does in every call; GELU and sum are fused in.
 
     These are the operators torch's own compiler (inductor) puts in place of frozen linear layers; they need no compiler here.
     """
@@ -84,24 +84,36 @@ MakeLinear = Callable[[Tensor, Tensor], LinearLike]
 
 
 def choose_linear(device: torch.device, dtype: torch.dtype, activations: torch.dtype, merged: bool = True) -> MakeLinear:
-    """What makes the layers of weights of `dtype`: int8, or packed on a CPU whose torch can do it, else plain.
+    """Choose how linear layers are made: int8, or packed on a CPU whose torch can do it, else plain.
 
-    Raises ValueError where int8 is asked for and cannot be had.
+    Args:
+        device: Where the layers run.
+        dtype: That of the weights.
+        activations: The dtype of inputs and outputs.
+        merged: Whether adapters are merged into the weights.
+
+    Returns:
+        What makes a layer of a weight and a bias.
+
+    Raises:
+        ValueError: `dtype` is int8, and the layers cannot have it.
     """
     if dtype is torch.int8:
         if not merged:
-            raise ValueError("dtype 'int8' needs merged adapters: leave merge_adapters=False or dtype='int8' out")
+            raise ValueError("dtype 'int8' needs merged adapters: leave out merge_adapters=False or dtype='int8'")
         if activations is torch.bfloat16 and amx_int8_works():
             return AmxLinear.pack
         if not int8_works(activations):
-            raise ValueError("this CPU or torch does not multiply int8 correctly: leave dtype out, it is never chosen unasked")
+            raise ValueError(
+                "this CPU or this version of torch does not multiply int8 correctly: leave dtype out to have another one chosen"
+            )
         return Int8Linear.pack
     return PackedLinear.pack if device.type == "cpu" and packing_works(dtype) else Linear
 
 
 @cache
 def packing_works(dtype: torch.dtype) -> bool:
-    """Whether this torch has oneDNN's packed operators and they compute what the plain ones do (they are no public interface)."""
+    """Whether oneDNN's packed operators, which are not a public interface, are here and compute what the plain ones do."""
     weight, bias, x = (torch.linspace(-1, 1, size, dtype=dtype) for size in (32 * 16, 32, 8 * 16))
     plain = Linear(weight.view(32, 16), bias)
     x = x.view(8, 16)

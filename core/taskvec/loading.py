@@ -16,7 +16,7 @@ from taskvec.devices import MAX_BATCH_TOKENS, activation_dtype, check_process, c
 from taskvec.errors import CheckpointError
 from taskvec.linear import choose_linear
 from taskvec.model import Transformer
-from taskvec.model_names import DEFAULT_MODEL, MINI
+from taskvec.names import DEFAULT_MODEL, MINI
 from taskvec.options import check_flag
 from taskvec.runner import Runner
 from taskvec.tasks import Task
@@ -29,7 +29,7 @@ log = logging.getLogger("taskvec")
 
 @dataclass(frozen=True)
 class LoadSettings:
-    """Everything `from_pretrained` was given. The token is kept out of repr, comparison and pickles."""
+    """The arguments of `Encoder.from_pretrained`, checked. The token is kept out of repr, comparison and pickles."""
 
     model: str | Path
     revision: str | None = None
@@ -56,7 +56,7 @@ class LoadSettings:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise TypeError(f"{name} is {value!r}: a whole number or None was expected")
             if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, at least 1 is needed; None lets taskvec choose")
+                raise ValueError(f"{name} is {value}: use 1 or more, or None to have it chosen")
         check_flag("merge_adapters", self.merge_adapters)
         check_flag("local_files_only", self.local_files_only)
         if self.device == ():
@@ -67,8 +67,17 @@ class LoadSettings:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What an Encoder is made of."""
+class EncoderParts:
+    """What an Encoder is made of.
+
+    Attributes:
+        located: Where the model's files are.
+        config: The sizes and instructions of the model.
+        tasks: The tasks it has adapters for.
+        tokenizer: Its tokenizer.
+        runners: One for each device.
+        max_batch_tokens: The most tokens in a batch.
+    """
 
     located: Located
     config: ModelConfig
@@ -78,11 +87,15 @@ class Parts:
     max_batch_tokens: int
 
 
-def load(settings: LoadSettings) -> Parts:
-    """Load a model; raises what `choose_device`, `choose_dtype`, `locate` and `read_checkpoint` raise."""
+def load(settings: LoadSettings) -> EncoderParts:
+    """Find a model's files, read them and prepare every device.
+
+    Args:
+        settings: The arguments of `Encoder.from_pretrained`, which lists the errors.
+    """
     check_process()
-    named = settings.device if isinstance(settings.device, tuple) else (settings.device,)
-    devices = [choose_device(device) for device in named]
+    requested = settings.device if isinstance(settings.device, tuple) else (settings.device,)
+    devices = [choose_device(device) for device in requested]
     dtypes = [choose_dtype(settings.dtype, device) for device in devices]
     located = locate(
         str(settings.model),
@@ -94,13 +107,14 @@ def load(settings: LoadSettings) -> Parts:
     try:
         checkpoint, tokenizer = read_checkpoint(located.folder), TextTokenizer.from_folder(located.folder)
     except PermissionError as error:
-        raise PermissionError(f"{error.filename} cannot be read: give this user permission to") from error
+        raise PermissionError(f"{error.filename} cannot be read: give this user permission to read it") from error
     _report_missing_adapters(located, checkpoint.tasks)
     if tokenizer.vocab_size > checkpoint.config.vocab_size:
         raise CheckpointError(
-            f"{located.folder}: tokenizer.json has {tokenizer.vocab_size} tokens, the model only {checkpoint.config.vocab_size}"
+            f"{located.folder}: tokenizer.json has {tokenizer.vocab_size} tokens, but the model has only "
+            f"{checkpoint.config.vocab_size}: they are not of the same model, download it again"
         )
-    return Parts(
+    return EncoderParts(
         located,
         checkpoint.config,
         checkpoint.tasks,
@@ -120,7 +134,7 @@ def _runner(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, se
 
 
 def _report_missing_adapters(located: Located, tasks: Sequence[Task]) -> None:
-    """A hub model without adapters is half a download (transformers fetches the base alone); a folder may be meant so."""
+    """Refuse a hub model without adapters, half a download (transformers fetches the base alone); a folder may lack some."""
     if located.commit and not tasks:
         raise CheckpointError(
             f"the cached copy of {located.model_id} in {located.folder} has no task adapters: it was not downloaded by taskvec; "

@@ -51,7 +51,7 @@ class Embeddings(NamedTuple):
     update: tuple[Tensor, Tensor] | None
 
     def __call__(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
-        """ids (T,) -> (T, width); summed and normalised in float32 so that an unmerged update loses nothing."""
+        """ids (T,) -> (T, width); summed and normalized in float32 so that an unmerged update loses nothing."""
         x = F.embedding(ids, self.words).float()
         if self.update is not None:
             left, right = self.update

@@ -10,19 +10,24 @@ from taskvec.tasks import Task
 
 @dataclass
 class Usage:
-    """What calls cost; pass `usage=Usage()` to one and read it afterwards. Calls add to it, one at a time (it has no lock)."""
+    """What calls cost: pass `usage=Usage()` to a call and read it afterwards.
+
+    Calls add to it. It has no lock, so calls that share one have to run one at a time.
+
+    Attributes:
+        texts: Texts, or documents of late chunking.
+        tokens: Tokens the model read: special tokens, instructions and overlaps of windows included.
+        truncated: Texts cut at the context length.
+        windows: Windows read for documents longer than the context; 0 if every document fits.
+    """
 
     texts: int = 0
-    """Texts, or documents of late chunking."""
     tokens: int = 0
-    """Tokens the model read: special tokens, instructions and overlaps of windows included."""
     truncated: int = 0
-    """Texts cut at the context length."""
     windows: int = 0
-    """Windows read for documents longer than the context; 0 where every document fitted."""
 
     def add(self, other: "Usage") -> None:
-        """Count what another usage counted, too."""
+        """Add the counts of another usage to these."""
         self.texts += other.texts
         self.tokens += other.tokens
         self.truncated += other.truncated
@@ -30,7 +35,7 @@ class Usage:
 
 
 class EncodeOptions(TypedDict, total=False):
-    """Keyword options that every encode method takes; see `Encoder.encode` for what they mean."""
+    """The keyword options of every encode method; `Encoder.encode` says what they mean."""
 
     task: Task | str | None
     dimensions: int | None
@@ -42,8 +47,8 @@ class EncodeOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Checked options of one call: the task is parsed, dimensions and instruction are filled in."""
+class EncodeSettings:
+    """The checked `EncodeOptions` of one call: the task is parsed, what was left out is filled in."""
 
     task: Task | None
     dimensions: int
@@ -54,34 +59,49 @@ class Settings:
     usage: Usage
 
 
-def check_names(given: Iterable[str], options: type) -> None:
-    """Names that are not among the options of a TypedDict are a TypeError that lists those."""
+def check_names(names: Iterable[str], options: type) -> None:
+    """Raise a TypeError that lists the options of a TypedDict if a name is not among them."""
     known = options.__annotations__
-    for name in given:
+    for name in names:
         if name not in known:
             raise TypeError(f"unknown option {name!r}: the options are {', '.join(known)}")
 
 
 def resolve(
     options: EncodeOptions, default_task: Task | None, width: int, tasks: Sequence[Task], instructions: Mapping[Task, str]
-) -> Settings:
-    """Check the options of a call against a model's width, tasks and instructions, and fill in what was left out."""
+) -> EncodeSettings:
+    """Check the options of a call against a model, and fill in what was left out.
+
+    Args:
+        options: As the caller passed them.
+        default_task: The task if the options name none.
+        width: The model's full number of dimensions.
+        tasks: The tasks the checkpoint has adapters for.
+        instructions: The checkpoint's instruction of each task.
+
+    Returns:
+        The options with a value for each.
+
+    Raises:
+        TypeError: An option is unknown or has the wrong type.
+        ValueError: The task is unknown or has no adapter, or dimensions is out of range.
+    """
     check_names(options, EncodeOptions)
-    named = options.get("task", default_task)
-    task = None if named is None else Task(named)
+    name_or_task = options.get("task", default_task)
+    task = None if name_or_task is None else Task(name_or_task)
     if task is not None and task not in tasks:
         known = ", ".join(tasks) or "none"
-        raise ValueError(f"this checkpoint has no adapter for {task}: it has {known}; task=None runs the bare model")
+        raise ValueError(f"this checkpoint has no adapter for {task}: use one of those it has ({known}), or task=None")
     instruction = options.get("instruction")
     if not isinstance(instruction, str | None):
-        raise TypeError(f"instruction is {type(instruction).__name__}: a str, or None for the task's own, was expected")
+        raise TypeError(f"instruction is {type(instruction).__name__}: a str was expected, or None for the task's own")
     flags = {"normalize": options.get("normalize", True), "truncate": options.get("truncate", True)}
     for name, value in flags.items():
         check_flag(name, value)
     usage = options.get("usage")
     if not isinstance(usage, Usage | None):
         raise TypeError(f"usage is {usage!r}: a Usage() or None was expected")
-    return Settings(
+    return EncodeSettings(
         task=task,
         dimensions=_dimensions(options.get("dimensions"), width),
         instruction=instruction if instruction is not None else instructions[task] if task else "",
@@ -92,13 +112,13 @@ def resolve(
 
 
 def check_flag(name: str, value: object) -> None:
-    """Anything but True or False is a TypeError: 'no' would count as yes."""
+    """Raise a TypeError for anything but True or False: 'no' would count as true."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}: True or False was expected")
 
 
 def check_whole(name: str, value: object, expected: str = "a whole number") -> int:
-    """A whole number of any type as an int; anything else is a TypeError."""
+    """Return a whole number of any type as an int; raise a TypeError for anything else."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {value!r}: {expected} was expected")
     return int(value.__index__())
@@ -109,5 +129,5 @@ def _dimensions(dimensions: object, width: int) -> int:
         return width
     number = check_whole("dimensions", dimensions, f"a whole number from 1 to {width}")
     if not 1 <= number <= width:
-        raise ValueError(f"dimensions is {number}, this model has vectors of {width}: use 1 to {width}")
+        raise ValueError(f"dimensions is {number}, but this model's vectors have {width}: use 1 to {width}")
     return number

@@ -84,7 +84,7 @@ class Batch:
 class PackedTensors:
     """A batch on its device. ids, positions (T,) int64; cu_seqlens (S + 1,) int32; pool_tokens flat, pool_starts (K,).
 
-    `lengths` stays on the host: kernels that take sizes need no synchronisation to get them.
+    `lengths` stays on the host: kernels that take sizes need no synchronization to get them.
     """
 
     lengths: tuple[int, ...]

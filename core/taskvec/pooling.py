@@ -1,4 +1,4 @@
-"""From hidden states to vectors: mean over token spans in float32, cut to dimensions, then normalise."""
+"""From hidden states to vectors: mean over token spans in float32, cut to dimensions, then normalize."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def mean_pool(hidden: torch.Tensor, batch: PackedTensors, dimensions: int) -> to
     return F.embedding_bag(batch.pool_tokens, kept, batch.pool_starts, mode="mean")
 
 
-def normalise(vectors: Vectors) -> Vectors:
+def normalize(vectors: Vectors) -> Vectors:
     """Each vector divided by its Euclidean norm; one of zeros stays zero. (..., d) -> (..., d)."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = vectors / np.maximum(norms, np.float32(1e-12))
@@ -24,5 +24,13 @@ def normalise(vectors: Vectors) -> Vectors:
 
 
 def cut_dimensions(vectors: Vectors, dimensions: int) -> Vectors:
-    """Unit vectors (..., at least dimensions) at fewer dimensions, of unit length again: what encoding at those would give."""
-    return vectors if dimensions == vectors.shape[-1] else normalise(vectors[..., :dimensions])
+    """Cut unit vectors to fewer dimensions and normalize them again, which is what encoding at these gives.
+
+    Args:
+        vectors: (..., width) float32 of unit length.
+        dimensions: At most the width.
+
+    Returns:
+        (..., dimensions) float32 of unit length.
+    """
+    return vectors if dimensions == vectors.shape[-1] else normalize(vectors[..., :dimensions])

@@ -10,7 +10,7 @@ Progress = bool | Report
 
 
 def check_progress(progress: object) -> Progress:
-    """True, False or a function; anything else is a TypeError."""
+    """Return True, False or a function; raise a TypeError for anything else."""
     if not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress is {progress!r}: True, False or a function of (done, total) was expected")
     return progress
@@ -18,7 +18,16 @@ def check_progress(progress: object) -> Progress:
 
 @contextmanager
 def reporting(progress: Progress, total: int | None, doing: str = "encoding") -> Iterator[Report]:
-    """A function that takes the number done so far and the total, and shows them the way `progress` says."""
+    """Show progress the way `progress` says, for as long as the context is open.
+
+    Args:
+        progress: True draws a bar on stderr, False shows nothing, a function is called.
+        total: The number in all, None if it is not known.
+        doing: What the bar is labeled with.
+
+    Yields:
+        A function to call with the number done so far and the total.
+    """
     if not progress:
         yield lambda done, total: None
     elif progress is not True:

@@ -7,15 +7,15 @@ from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 
-class Held(Protocol):
-    """What can be shared: it counts who holds it, and refuses once it is closed."""
+class Shareable(Protocol):
+    """An object with a count of holders, which can be closed."""
 
     def hold(self) -> bool:
-        """Count one more holder; False where the last one has closed it."""
+        """Count one more holder; False if the last one has closed it."""
 
 
 K = TypeVar("K", bound=Hashable)
-V = TypeVar("V", bound=Held)
+V = TypeVar("V", bound=Shareable)
 
 
 class Registry(Generic[K, V]):
@@ -26,7 +26,12 @@ class Registry(Generic[K, V]):
         self._making: defaultdict[K, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The object of a key, held once more; `make` makes it where there is none or it was closed."""
+        """Return the object of a key and count one more holder of it.
+
+        Args:
+            key: Equal keys share an object.
+            make: Makes the object if there is none or it is closed; called by one thread at a time for each key.
+        """
         with self._making[key]:
             found = self._objects.get(key)
             if found is None or not found.hold():

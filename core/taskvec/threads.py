@@ -1,4 +1,4 @@
-"""Long work beside an event loop: in a thread, ended at the next batch where its caller was cancelled."""
+"""Long work beside an event loop: in a thread, ended at the next batch if its caller is canceled."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ _stop: ContextVar[threading.Event | None] = ContextVar("taskvec_stop", default=N
 
 
 async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `function` in a thread without blocking the event loop; if the caller is cancelled, it ends at the next batch."""
+    """Run `function` in a thread without blocking the event loop; if the caller is canceled, it ends at the next batch."""
     stop = threading.Event()
     reset = _stop.set(stop)
     try:
@@ -26,7 +26,7 @@ async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 
 
 def raise_if_stopped() -> None:
-    """CancelledError in a function that runs `run_in_thread` for a caller who was cancelled."""
+    """Raise CancelledError in a function that `run_in_thread` runs for a caller that was canceled."""
     stop = _stop.get()
     if stop is not None and stop.is_set():
         raise asyncio.CancelledError

@@ -14,10 +14,12 @@ from tokenizers import Encoding, Tokenizer
 from taskvec.errors import CheckpointError
 from taskvec.packing import IntArray
 
+FIX = "use the model's own tokenizer.json"
+
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A tokenised text with offsets: all ids (n,), of which the first `prefix` are ``<s>`` and instruction, the last ``</s>``.
+class TokenizedDocument:
+    """A tokenized text with offsets: all ids (n,), of which the first `prefix` are ``<s>`` and instruction, the last ``</s>``.
 
     `starts` (n - prefix - 1,) is the first character of each content token, never decreasing.
     """
@@ -40,14 +42,14 @@ class TextTokenizer:
         tokenizer.no_truncation()
         frame = tokenizer.encode("").ids
         if len(frame) != 2:
-            raise CheckpointError(f"this tokenizer frames a text with {len(frame)} special tokens, two were expected")
+            raise CheckpointError(f"this tokenizer adds {len(frame)} special tokens to a text, but two were expected: {FIX}")
         if any(start == 1 for start, _ in tokenizer.encode("a a").offsets):
-            raise CheckpointError("this tokenizer counts the blank before a word to the word, spans would start too early")
+            raise CheckpointError(f"this tokenizer counts a space to the word after it, so spans would start too early: {FIX}")
         self._tokenizer = tokenizer
 
     @classmethod
     def from_folder(cls, folder: Path) -> "TextTokenizer":
-        """Load ``tokenizer.json`` from a model folder; raises CheckpointError where it is missing or damaged."""
+        """Load ``tokenizer.json`` from a model folder; raises CheckpointError if it is missing or damaged."""
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise CheckpointError(f"{folder} has no tokenizer.json; download the model again")
@@ -69,15 +71,15 @@ class TextTokenizer:
         encodings = self._tokenizer.encode_batch_fast([instruction + text for text in texts])
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
-    def encode_documents(self, texts: Sequence[str], instruction: str) -> list[Document]:
+    def encode_documents(self, texts: Sequence[str], instruction: str) -> list[TokenizedDocument]:
         """The same ids as `encode`, with the characters each content token stands for."""
         encodings = self._tokenizer.encode_batch([instruction + text for text in texts])
         return [_document(encoding, len(instruction)) for encoding in encodings]
 
 
-def _document(encoding: Encoding, instruction: int) -> Document:
+def _document(encoding: Encoding, instruction: int) -> TokenizedDocument:
     offsets = np.array([start for start, _ in encoding.offsets], dtype=np.int64)[1:-1] - instruction
     # A token that begins in the instruction belongs to it, also when a text without a space before it was merged into it.
     in_text = offsets >= 0
     first = int(in_text.argmax()) if in_text.any() else len(offsets)
-    return Document(np.array(encoding.ids, dtype=np.int64), 1 + first, np.maximum.accumulate(offsets[first:]))
+    return TokenizedDocument(np.array(encoding.ids, dtype=np.int64), 1 + first, np.maximum.accumulate(offsets[first:]))

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from taskvec import Task
-from taskvec.attention import rotated
+from taskvec.attention import rotate_qkv
 from taskvec.checkpoint.config import ModelConfig
 from taskvec.checkpoint.layout import QKV, TOKEN_TYPES, WORDS, modules
 from taskvec.late_chunking import Span, document_sequences
@@ -148,7 +148,7 @@ class Student:
 
 def attention(qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
     """What `grouped_attention` computes, as plain matmuls where texts are short: on a CPU their backward pass is much faster."""
-    q, k, v = rotated(qkv, cos, sin)
+    q, k, v = rotate_qkv(qkv, cos, sin)
     runs = [(length, len(list(run))) for length, run in groupby(batch.lengths)]
     sizes = [length * count for length, count in runs]
     parts = []

@@ -1,25 +1,36 @@
-"""LazyEncoder: an encoder by name, loaded when it is first needed. The way to give a store or client a device or a dtype."""
+"""LazyEncoder: an encoder by name, loaded when it is first needed. The way to give a store a device or a dtype."""
 
-import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taskvec import Encoder, Usage, shared_encoder
+from taskvec import Encoder, shared_encoder
 from taskvec.integration import DEFAULT_MODEL
+from taskvec_integrations.truncation import warn_of_truncation as warn_of_cuts
 
-log = logging.getLogger("taskvec")
+__all__ = ["LazyEncoder", "warn_of_cuts"]
 
 
 @dataclass
 class LazyEncoder:
-    """An Encoder, or the name of a model (hub id, folder, "mini") that is loaded when it is first needed, once per process.
+    """An encoder, or the name of a model that is loaded when it is first needed.
 
-    arguments: what `shared_encoder` takes beside the model (device, dtype, ...). A value that is a function is called when the
-    model is loaded, so that a secret need not be kept here. Pickles without weights and without a token, and loads again where
-    it is unpickled. `close` lets go of an encoder that was loaded here, never of one that was passed in. Thread-safe.
+    This is how a store is given a device, a dtype or a revision of a model that it loads itself::
+
+        store = QdrantStore(client, "docs", encoder=LazyEncoder("mini", {"device": "cpu", "dtype": "int8"}))
+
+    Equal models with equal arguments are loaded once per process. A LazyEncoder may be used by several threads. A pickled one
+    holds neither weights nor a token, and loads the model again where it is unpickled.
+
+    Args:
+        source: An Encoder, or the name of a model: a hub id, a folder, or "mini".
+        arguments: What `shared_encoder` takes beside the model: `device`, `dtype`, `token` and the like. A value that is a
+            function is called when the model is loaded, so that a secret need not be kept here.
+
+    Raises:
+        TypeError: `source` is neither an Encoder nor a name.
     """
 
     source: Encoder | str | Path = DEFAULT_MODEL
@@ -33,11 +44,11 @@ class LazyEncoder:
 
     @property
     def name(self) -> str:
-        """What the model is called: the name that was given, or the encoder's."""
+        """The name of the model: `source`, or the encoder's `model_id`."""
         return self.source.model_id if isinstance(self.source, Encoder) else str(self.source)
 
     def get(self) -> Encoder:
-        """The encoder, loaded if need be; raises what `Encoder.from_pretrained` raises."""
+        """The encoder, which is loaded at the first call; raises what `Encoder.from_pretrained` raises."""
         if isinstance(self.source, Encoder):
             return self.source
         with self._lock:  # two threads that both load would hold the encoder twice, and close it once
@@ -47,7 +58,7 @@ class LazyEncoder:
             return self._loaded
 
     def close(self) -> None:
-        """Let go of what was loaded here; a later `get` loads it again."""
+        """Release an encoder that was loaded here; a later `get` loads it again. One that was passed in stays open."""
         with self._lock:
             loaded, self._loaded = self._loaded, None
         if loaded is not None:
@@ -58,9 +69,3 @@ class LazyEncoder:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _loaded=None, _lock=threading.Lock())
-
-
-def warn_of_cuts(usage: Usage, encoder: Encoder) -> None:
-    """Say so where texts of a call were longer than the model's context, for clients that return no report."""
-    if usage.truncated:
-        log.warning("%d texts were cut at %d tokens, the context of %s", usage.truncated, encoder.max_tokens, encoder.model_id)

@@ -1,36 +1,46 @@
 """Store: documents in, hits out. Settings are given once, so that ingesting and searching cannot disagree.
 
-Knows encoders and the order of steps; the database is behind `Backend` (backend.py), the pipeline in ingest.py.
+Knows encoders and settings; the database is behind `Backend` (ingestion/backend.py), the order of steps in ingestion/run.py.
 """
 
-import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from taskvec import Encoder
 from taskvec.integration import DEFAULT_MODEL, Progress, check_progress, run_in_thread
-from taskvec_integrations.ingestion.backend import BARE, Backend, Hit, Record, caller_loop
+from taskvec_integrations.ingestion.async_source import AsyncSource, called_from_loop
+from taskvec_integrations.ingestion.backend import Backend
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
 from taskvec_integrations.ingestion.collection import open_for_reading
 from taskvec_integrations.ingestion.documents import Document, Input
+from taskvec_integrations.ingestion.points import BARE, Hit, Record
 from taskvec_integrations.ingestion.report import Counts, Failure, IngestReport
 from taskvec_integrations.ingestion.retries import check_seconds
-from taskvec_integrations.ingestion.run import Ingest
+from taskvec_integrations.ingestion.run import Ingestion
 from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
-__all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "Store", "StoreOptions"]
+__all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "LazyEncoder", "Store", "StoreOptions"]
 
 CHUNK_TOKENS = 512
 RETRY_SECONDS = 300.0
 
 
 class StoreOptions(TypedDict, total=False):
-    """What every store takes beside its database; see `Store` for what they mean."""
+    """The settings that every store takes beside its database.
+
+    Attributes:
+        encoder: An Encoder, which stays open; the name of a model (hub id, folder, "mini"), which is loaded when it is first
+            needed; or a LazyEncoder, which holds a name with device, dtype and the like.
+        dimensions: The length of the vectors; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+        document_task: The task for documents; "auto" is retrieval.passage, None the bare model.
+        query_task: The task for queries; "auto" is retrieval.query, None the bare model.
+        chunk_tokens: Texts that come without chunks are split at this many tokens, 8 or more; None never splits.
+        retry_seconds: For how many seconds a call that may succeed later (429, 503, timeouts, broken connections) is tried again.
+    """
 
     encoder: Encoder | str | Path | LazyEncoder
     dimensions: int | None
@@ -42,14 +52,27 @@ class StoreOptions(TypedDict, total=False):
 
 
 class Store:
-    """Documents in a collection of a vector database; QdrantStore and its siblings bring the database.
+    """Documents in a collection of a vector database. QdrantStore, MilvusStore and PineconeStore bring the database.
 
-    encoder: an Encoder, or a model's name that is loaded when first needed; a LazyEncoder holds a name with device, dtype and the
-    like. dimensions: None is the model's full width.
-    late_chunking: the chunks of a document share its context. document_task, query_task: another task than retrieval.passage and
-    retrieval.query, None for the bare model. chunk_tokens: texts without chunks of their own are split at this many tokens; None
-    never splits. retry_seconds: how long a call that may succeed later (429, 503, timeouts, broken connections) is tried again.
-    Nothing is sent before the first use.
+    Nothing is sent to the database, and no model is loaded, before the first use.
+
+    Args:
+        backend: The collection.
+        encoder: See `StoreOptions`, as for all settings that follow.
+        dimensions: The length of the vectors; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+        document_task: The task for documents.
+        query_task: The task for queries.
+        chunk_tokens: Texts that come without chunks are split at this many tokens; None never splits.
+        retry_seconds: For how many seconds a call that may succeed later is tried again.
+
+    Raises:
+        TypeError, ValueError: A setting is of the wrong type or out of its range.
+
+    Example:
+        >>> with QdrantStore(QdrantClient(path="index"), "docs", encoder="mini", late_chunking=True) as store:
+        ...     print(store.ingest([("bread", "Yeast turns sugar into gas.")]))
+        ...     print(store.search("Why does bread rise?", limit=1))
     """
 
     def __init__(
@@ -69,84 +92,115 @@ class Store:
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
         self._retry_seconds = check_seconds(retry_seconds)
-        self._checked = False
+        self._is_checked = False
         self._close_client: Callable[[], None] = lambda: None
 
     def ingest(
         self, documents: Iterable[Input], *, progress: Progress = False, report: IngestReport | None = None
     ) -> IngestReport:
-        """Write documents (Documents, texts, pairs of id and text; any iterable, read as it is needed) and say what was done.
+        """Write documents, and make the collection where there is none.
 
-        What the collection already holds unchanged is neither encoded nor written, chunks that a document no longer has are
-        deleted, a run that was cut short goes on when it is started again. Of two documents with one id the later counts. A
-        document that cannot be used or that the server refuses is named in the report, the others land; chunks of its
-        version before stay where nothing replaced them. progress: True for a bar, or a function of (documents done, documents
-        in all or None). report: a new IngestReport to fill, for who wants to look while the run goes on or after it was ended.
+        What the collection already holds unchanged is neither encoded nor written. Chunks that a document no longer has are
+        deleted. A run that was cut short goes on when it is started again. Of two documents with one id the later counts.
+        A document that cannot be used, or that the server refuses, is named in the report and the others are written; the
+        chunks of its earlier version stay where nothing replaced them.
 
-        Makes the collection where there is none; ValueError where it holds vectors of another model, task, dimensions, metric
-        or without late chunking. An error that ends the run early has the report so far as a note.
+        Args:
+            documents: Documents, texts, or pairs of id and text; any iterable, which is read as it is needed.
+            progress: True draws a bar; a function is called with (documents done, documents in all or None).
+            report: A new IngestReport to fill, for a caller who wants to look while the run goes on or after it was ended.
+
+        Returns:
+            What was done. An error that ends the run early has the report so far as a note.
+
+        Raises:
+            TypeError: `documents` is no iterable of documents.
+            ValueError: The collection holds vectors of another model, task, metric, dimensions or late_chunking, or points of
+                unknown origin.
         """
         _check_documents(documents)
         check_progress(progress)
-        return self._run(report)(documents, progress)
+        return self._ingestion(report).run(documents, progress)
 
     def prepare(self) -> None:
-        """What `ingest` does before the first document: load the model, make the collection or check that it fits."""
-        self._run(None).open()
+        """Do what `ingest` does before the first document: load the model, make the collection or check that it fits."""
+        self._ingestion(None).open_collection()
 
     def ingest_part(self, documents: Iterable[Input], *, report: IngestReport | None = None) -> IngestReport:
-        """`ingest` of a part of a large run, in any process: `prepare` comes before the first, `finish` after the last.
+        """Ingest a part of a large run, in any process: `prepare` comes before the first part, `finish` after the last.
 
         Parts may run at the same time where no two of them have documents of one id.
+
+        Args:
+            documents: As for `ingest`.
+            report: As for `ingest`.
+
+        Returns:
+            What was done of this part.
         """
         _check_documents(documents)
-        return self._run(report, part=True)(documents, False)
+        return self._ingestion(report, is_part=True).run(documents, False)
 
     def finish(self) -> None:
-        """What `ingest` does at the end of a run that changed anything: flush, wait until it can be searched."""
+        """Do what `ingest` does at the end of a run that changed anything: flush, wait until all of it can be searched."""
         self.backend.finish()
 
     async def aingest(self, documents: Iterable[Input] | AsyncIterable[Input], *, progress: Progress = False) -> IngestReport:
-        """`ingest` in a thread, also of an async iterable, which is closed; cancelling it ends the run at the next batch."""
-        with _called_from_loop() as loop:
+        """`ingest` in a thread; cancelling it ends the run at the next batch.
+
+        Args:
+            documents: As for `ingest`, or an async iterable, which is closed at the end.
+            progress: As for `ingest`; a function is called in the thread.
+        """
+        with called_from_loop() as loop:
             if not isinstance(documents, AsyncIterable):
                 return await run_in_thread(self.ingest, documents, progress=progress)
-            source = _AsyncSource(documents, loop)
+            source = AsyncSource(documents, loop)
             try:
                 return await run_in_thread(self.ingest, source, progress=progress)
             finally:
                 await source.close()
 
     def search(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
-        """The best chunks for a question, which is encoded with the query task; `filter` as the database's client takes it.
+        """Find the best chunks for a question.
 
-        LookupError where there is no such collection, ValueError where another model or other settings made it.
+        Args:
+            query: The question, which is encoded with the query task.
+            limit: The most hits to return.
+            filter: The database's own kind of filter, as its client takes it.
+
+        Returns:
+            The hits, best first; scores are cosines.
+
+        Raises:
+            LookupError: There is no such collection.
+            ValueError: The collection was made by another model, or with other settings.
         """
         if not isinstance(query, str):
             raise TypeError(f"query is {query!r}: a str was expected")
         encoder = self._encoder.get()
-        if not self._checked:
+        if not self._is_checked:
             open_for_reading(self.backend, self._record(encoder))
-            self._checked = True
+            self._is_checked = True
         vector = encoder.encode(query, task=self._settings.task("query"), dimensions=self._settings.dimensions)
         return self.backend.query(vector, limit, filter)
 
     async def asearch(self, query: str, limit: int = 10, *, filter: Any = None) -> list[Hit]:
         """`search` in a thread."""
-        with _called_from_loop():
+        with called_from_loop():
             return await run_in_thread(self.search, query, limit, filter=filter)
 
     def exists(self) -> bool:
-        """Whether the collection is there: asks once and never tries again, so that what is down is known at once."""
+        """Whether the collection is there. Asks once and never tries again, so that a server that is down is known at once."""
         return self.backend.find() is not None
 
-    def own(self, close_client: Callable[[], None]) -> Self:
-        """Have `close` close the database's client, too, one that was made for this store alone."""
+    def take_client(self, close_client: Callable[[], None]) -> Self:
+        """Make this store the owner of its database's client: `close` will call `close_client`, too."""
         self._close_client = close_client
         return self
 
     def close(self) -> None:
-        """Let go of an encoder that was loaded here; one that was passed in stays, and so does a client that is not `own`."""
+        """Close what belongs to this store: an encoder that was loaded here, a client that it took (`take_client`)."""
         self._encoder.close()
         self._close_client()
 
@@ -156,10 +210,10 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, report: IngestReport | None, part: bool = False) -> Ingest:
+    def _ingestion(self, report: IngestReport | None, is_part: bool = False) -> Ingestion:
         encoder = self._encoder.get()
         report = IngestReport() if report is None else report
-        return Ingest(self.backend, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, part)
+        return Ingestion(self.backend, encoder, self._record(encoder), self._chunk_tokens, self._retry_seconds, report, is_part)
 
     def _record(self, encoder: Encoder) -> Record:
         task, dimensions = self._settings.task("document"), self._settings.dimensions
@@ -172,50 +226,3 @@ def _check_documents(documents: object) -> None:
         raise TypeError(f"documents is {type(documents).__name__}: a list or another iterable of documents was expected")
     if isinstance(documents, tuple) and len(documents) == 2 and all(isinstance(part, str | int) for part in documents):
         raise TypeError(f"documents is the tuple {documents!r}: put it in a list, be it one pair of id and text or two texts")
-
-
-@contextmanager
-def _called_from_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.get_running_loop()
-    reset = caller_loop.set(loop)
-    try:
-        yield loop
-    finally:
-        caller_loop.reset(reset)
-
-
-class _AsyncSource:
-    """An async iterable as a plain one, read in another thread than its loop's."""
-
-    def __init__(self, documents: AsyncIterable[Input], loop: asyncio.AbstractEventLoop) -> None:
-        self._documents = aiter(documents)
-        self._loop = loop
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelled = False
-
-    def __iter__(self) -> Iterator[Input]:
-        end = object()
-        while not self._cancelled:
-            try:
-                document = asyncio.run_coroutine_threadsafe(self._next(end), self._loop).result()
-            except CancelledError:  # an Exception, unlike asyncio's
-                break
-            if document is end:
-                return
-            yield document
-        raise asyncio.CancelledError
-
-    async def _next(self, end: object) -> Any:
-        if self._cancelled:
-            raise asyncio.CancelledError
-        self._task = asyncio.current_task()
-        return await anext(self._documents, end)
-
-    async def close(self) -> None:
-        """Wake the thread that waits for a document, read no more of them, and close what they come from."""
-        self._cancelled = True
-        if self._task and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        if aclose := getattr(self._documents, "aclose", None):
-            await aclose()

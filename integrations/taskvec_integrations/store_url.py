@@ -20,8 +20,8 @@ PATH = r"((?:\.{0,2}|~)/.+)"
 SERVER = r"((?:[\w.-]+|\[[0-9a-fA-F:]+\]):\d+)/?"
 HOST = r"((?:[\w.-]+|\[[0-9a-fA-F:]+\])(?::\d+)?(?:/[\w./-]*)?)"
 RULE = "a path begins with ./, ../, ~/ or /, a server has a port"
-DENIED = re.compile(r"\b40[13]\b|unauth|auth check|permission", re.IGNORECASE)
-"""How the databases say that the key is missing or wrong."""
+ACCESS_DENIED = re.compile(r"\b40[13]\b|unauth|auth check|permission", re.IGNORECASE)
+"""What the databases say where the key is missing or wrong."""
 
 
 def _absolute(path: str) -> str:
@@ -29,9 +29,16 @@ def _absolute(path: str) -> str:
 
 
 class Form(NamedTuple):
-    """One way to write a URL: as messages show it, as a pattern around what is meant, and how that becomes a location."""
+    """One way to write a URL.
 
-    shown: str
+    Attributes:
+        example: As messages show it.
+        pattern: A regular expression with one group.
+        location: Makes the location of a StoreURL from that group.
+        embedded: Whether the location is a path that one process at a time can have open.
+    """
+
+    example: str
     pattern: str
     location: Callable[[str], str]
     embedded: bool = False
@@ -55,8 +62,9 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     ),
 }
 PLAIN = re.compile(r"[\w.:/~+\[\]-]*", re.ASCII)
+"""What may be shown of a URL that is wrong."""
 SECRET = re.compile(r"key|token|secret|password|pcsk_|\w{32}", re.IGNORECASE)
-"""What may be shown of a URL that is wrong, and what may be a key in it."""
+"""What may be a key in a URL."""
 KEYS = {"qdrant": "QDRANT_API_KEY", "milvus": "MILVUS_TOKEN", "pinecone": "PINECONE_API_KEY"}
 """The environment variables that keys are taken from."""
 
@@ -66,35 +74,41 @@ def _refusal(url: str) -> str:
     scheme, _, rest = url.partition("://") if "://" in url else ("", "", url)
     scheme = scheme if PLAIN.fullmatch(scheme) else ""
     kind = scheme.partition("+")[0]
-    accepted = [form.shown for form in FORMS.get(kind, chain.from_iterable(FORMS.values()))]
-    said = f"names no store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
+    accepted = [form.example for form in FORMS.get(kind, chain.from_iterable(FORMS.values()))]
+    advice = f"does not name a store: use {', '.join(accepted[:-1])} or {accepted[-1]} ({RULE})"
     if not PLAIN.fullmatch(rest) or SECRET.search(url):
         keys = KEYS.get(kind) or ", ".join(KEYS.values())
-        return f"{f'{scheme}://...'!r} {said}; a key is never part of it, it is read from {keys}"
-    return f"{url!r} {said}"
+        return f"{f'{scheme}://...'!r} {advice}; a key is never part of it, it is read from {keys}"
+    return f"{url!r} {advice}"
 
 
 class Connector(Protocol):
-    """What the module store.py of each database brings."""
+    """What the module store.py of each database has."""
 
     def connect(self, location: str, embedded: bool, key: str | None) -> tuple[Any, Callable[[], None]]:
-        """A client, and what closes it."""
+        """A client for a StoreURL's location, and the function that closes it."""
 
     def make_store(self, client: Any, collection: str, **options: Unpack[StoreOptions]) -> Store:
         """A store on a collection of the client."""
 
     def retry_after(self, error: Exception) -> float | None:
-        """None where waiting does not help, see Backend."""
+        """As `Backend.retry_after`."""
 
     def reason(self, error: Exception) -> str:
-        """What an error of the client says, in one line."""
+        """As `Backend.reason`."""
 
 
 @dataclass(frozen=True)
 class StoreURL:
-    """A database: `kind` is qdrant, milvus or pinecone; `location` a path, an http(s) address, or the name of a Pinecone index.
+    """Where a database is. Holds no secret; equal URLs are equal.
 
-    embedded: it is a path that one process at a time can have open. Holds no secret; equal URLs are equal.
+    Args:
+        kind: qdrant, milvus or pinecone.
+        location: An absolute path, an http(s) address, or the name of a Pinecone index.
+        embedded: Whether it is a path, which one process at a time can have open.
+
+    Example:
+        >>> StoreURL.parse("qdrant://./index").open("docs", encoder="mini")
     """
 
     kind: str
@@ -103,7 +117,11 @@ class StoreURL:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a URL; ValueError that lists the accepted forms, and repeats nothing that may hold a key."""
+        """Read a URL.
+
+        Raises:
+            ValueError: It has none of the accepted forms. The message lists them, and repeats nothing that may hold a key.
+        """
         for kind, forms in FORMS.items():
             for form in forms:
                 if match := re.fullmatch(form.pattern, url):
@@ -116,11 +134,17 @@ class StoreURL:
         return KEYS[self.kind]
 
     def open(self, collection: str, **options: Unpack[StoreOptions]) -> Store:
-        """A store there whose `close` closes the client as well; options are those of every store, see `Store`.
+        """Connect to the database and open a store, whose `close` closes the client as well.
 
-        `collection` is a namespace in Pinecone. Raises MissingExtraError without the database's package, ValueError without a
-        key that is needed, RuntimeError where another process has an embedded one open, and the client's own errors where it
-        connects at once; `explain` says what those mean.
+        Args:
+            collection: The collection's name; in Pinecone the namespace.
+            **options: The settings of every store, see `StoreOptions`.
+
+        Raises:
+            MissingExtraError: The database's package is not installed.
+            ValueError: A key that is needed is not set.
+            RuntimeError: Another process has the embedded database open.
+            Exception: The client's own errors, where it connects at once; `explaining` says what they mean.
         """
         connector = self._connector()
         client, close = connector.connect(self.location, self.embedded, os.environ.get(self.key_variable))
@@ -129,13 +153,16 @@ class StoreURL:
         except BaseException:
             close()
             raise
-        return store.own(close)
+        return store.take_client(close)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Raise the client's own errors as one sentence that names this URL: ConnectionError, PermissionError, RuntimeError.
+        """Turn the client's own errors into one sentence that names this URL. Python's own errors, such as taskvec's, pass.
 
-        Python's own errors, which taskvec raises with a sentence, pass.
+        Raises:
+            ConnectionError: The database cannot be reached now.
+            PermissionError: The key is missing or wrong.
+            RuntimeError: The client raised anything else.
         """
         try:
             yield
@@ -146,13 +173,13 @@ class StoreURL:
 
     def _explained(self, error: Exception) -> Exception:
         connector = self._connector()
-        said = " ".join(connector.reason(error).split())
-        if DENIED.search(said):
+        reason = " ".join(connector.reason(error).split())
+        if ACCESS_DENIED.search(reason):
             state = "is not the right one" if os.environ.get(self.key_variable) else "is not set"
-            return PermissionError(f"{self} refused access ({said}): {self.key_variable} {state}")
+            return PermissionError(f"{self} refused access ({reason}): {self.key_variable} {state}")
         if connector.retry_after(error) is not None:
-            return ConnectionError(f"{self} cannot be reached: {said}")
-        return RuntimeError(f"{self}: {said}")
+            return ConnectionError(f"{self} cannot be reached: {reason}")
+        return RuntimeError(f"{self}: {reason}")
 
     def _connector(self) -> Connector:
         require(f"taskvec_integrations.{self.kind}", self.kind)

@@ -11,7 +11,15 @@ TaskChoice = Task | str | None
 
 
 def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
-    """The task of an operation unless another one was asked for; an unknown name is a ValueError that lists the five."""
+    """The task to use.
+
+    Args:
+        task: What was asked for.
+        operation: The task for "auto".
+
+    Raises:
+        ValueError: There is no task of this name; the message lists the five.
+    """
     if task == "auto":
         return operation
     return None if task is None else Task(task)
@@ -21,7 +29,15 @@ def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
 class EmbedSettings:
     """Settings of an adapter, given once, so that indexing and searching cannot disagree.
 
-    dimensions: None is the model's full width. late_chunking: chunks of one document share its context.
+    Args:
+        document_task: The task for documents; "auto" is retrieval.passage, None the bare model.
+        query_task: The task for queries; "auto" is retrieval.query, None the bare model.
+        dimensions: The length of the vectors; None is the model's full width.
+        late_chunking: Whether the chunks of a document share its context.
+
+    Raises:
+        ValueError: There is no task of this name.
+        TypeError: `late_chunking` is neither True nor False.
     """
 
     document_task: TaskChoice = "auto"

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from support.loopback import serving as serving_loopback
-from support.old_sdk import ROOT, environment, pins
+from support.old_sdk import environment, pins
+from support.paths import ROOT
 from support.server.clients import CHUNKS, DIMENSIONS, MODEL, SENTENCES, TEXTS, Busy, check, client_environment, run_script
 from support.server.process import served
 from taskvec import Encoder
@@ -86,9 +87,9 @@ PACKAGES = [
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where `taskvec serve` listens, with a key, and told to recognise instructions."""
+    """Where `taskvec serve` listens, with a key, recognizing instructions."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    with served(log, "--dtype=float32", "--recognise-instructions", TASKVEC_API_KEYS=KEY) as server:
+    with served(log, "--dtype=float32", "--recognize-instructions", TASKVEC_API_KEYS=KEY) as server:
         yield server.url
         said = log.read_text()
     assert "status=200" in said

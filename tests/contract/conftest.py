@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.databases import DATABASES, Database, MilvusServer
+from support.database import Database
+from support.databases import DATABASES, MilvusServer
 from support.milvus.polls import hurried
 
 # A collection and a flush take a real Milvus seconds; tests/integrations/milvus runs the main path on it every time.

@@ -1,4 +1,4 @@
-"""Keys widened by neighbours and masked give the very attention of each sequence alone."""
+"""Keys widened by neighbors and masked give the very attention of each sequence alone."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ def packed(lengths: list[int]) -> PackedTensors:
 
 
 def alone(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    parts = zip(*(x.transpose(0, 1).split(lengths, 1) for x in (q, k, v)), strict=True)
+    parts = zip(*(x.transpose(0, 1).split_with_sizes(lengths, 1) for x in (q, k, v)), strict=True)
     return torch.cat([F.scaled_dot_product_attention(*part) for part in parts], 1).transpose(0, 1)
 
 
@@ -31,7 +31,7 @@ def test_any_composition(lengths: list[int], multiple: int, ordered: bool) -> No
     torch.testing.assert_close(out, alone(q, k, v, lengths), atol=1e-5, rtol=1e-5)
 
 
-def test_a_neighbour_does_matter_without_the_mask() -> None:
+def test_a_neighbor_does_matter_without_the_mask() -> None:
     """What the test above would not notice if windows were never widened."""
     windows, rows = key_windows((20, 20, 7), 16)
     assert [(window.first, window.keys) for window in windows] == [(0, 32), (31, 16)]
@@ -52,7 +52,7 @@ def test_keys_are_aligned_up_to_a_block_of_them() -> None:
     torch.testing.assert_close(out, alone(q, k, v, lengths), atol=0.02, rtol=0.02)
 
 
-def test_extreme_keys_of_a_neighbour_do_not_reach_a_sequence() -> None:
+def test_extreme_keys_of_a_neighbor_do_not_reach_a_sequence() -> None:
     lengths = [5, 11]
     q, k, v = torch.randn(16, 3, 2, 8, generator=torch.Generator().manual_seed(0)).unbind(1)
     k[5:] = 1e30

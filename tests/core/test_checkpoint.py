@@ -1,10 +1,8 @@
-"""Whatever is wrong with a model folder is one clear error that names the part; loading needs hardly more than the weights."""
+"""Whatever is wrong with a model folder is one clear error that names the part."""
 
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from support.checkpoints import Shape, random_weights, write_native, write_original
-from support.paths import ROOT
+from support.checkpoints import random_weights, write_original
 from support.reference import TEXTS, assert_close
 from taskvec import CheckpointError, Encoder, Task
 
@@ -142,7 +139,7 @@ def test_instructions_of_another_type(copy: Path) -> None:
     edit_json(prompts, prompts={"retrieval.query": 3})
     fails(copy, "instruction of retrieval.query is 3")
     edit_json(prompts, prompts=["Represent"])
-    fails(copy, "another type")
+    fails(copy, "unexpected type")
 
 
 def test_a_folder_without_adapters_warns(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,7 +175,7 @@ CONFIGS = [
     ({"rope_scaling": {"type": "linear", "factor": 4}}, ["rope_scaling", "linear"]),
     ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor", "0.5"]),
     ({"emb_pooler": "cls"}, ["emb_pooler", "cls"]),
-    ({"max_position_embeddings": None}, ["config.json", "another type"]),
+    ({"max_position_embeddings": None}, ["config.json", "unexpected type"]),
     ({"vocab_size": 100}, ["word_embeddings", "(512, 64)", "(100, 64)"]),
 ]
 
@@ -243,14 +240,14 @@ def test_tokenizer_with_another_frame(copy: Path) -> None:
     content = json.loads((copy / "tokenizer.json").read_text())
     content["post_processor"] = None
     (copy / "tokenizer.json").write_text(json.dumps(content))
-    fails(copy, "0 special tokens", "two were expected")
+    fails(copy, "0 special tokens", "two were expected", "own tokenizer.json")
 
 
-def test_tokenizer_whose_words_begin_at_the_blank_before(copy: Path) -> None:
+def test_tokenizer_whose_words_begin_at_the_space_before(copy: Path) -> None:
     content = json.loads((copy / "tokenizer.json").read_text())
     content["pre_tokenizer"] = content["pre_tokenizer"]["pretokenizers"][1]
     (copy / "tokenizer.json").write_text(json.dumps(content))
-    fails(copy, "the blank before a word")
+    fails(copy, "counts a space to the word after it")
 
 
 def test_sharded_weights(copy: Path) -> None:
@@ -294,38 +291,3 @@ def test_files_that_change_under_a_loaded_encoder(copy: Path) -> None:
     encoder.encode("a", task="separation")
     with pytest.raises(RuntimeError, match="changed on disk"):
         encoder.encode("a", task="classification")
-
-
-PEAK = """
-import sys
-sys.path[:0] = [{core!r}]
-import torch
-from taskvec import Encoder
-from taskvec.linear import packing_works
-
-def read(name):
-    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(name))
-
-for dtype in (torch.float32, torch.bfloat16):  # the libraries' own buffers and kernels are no weights
-    torch.nn.functional.linear(torch.ones(64, 64, dtype=dtype), torch.ones(64, 64, dtype=dtype))
-    packing_works(dtype)
-open("/proc/self/clear_refs", "w").write("5")
-before = read("VmRSS")
-encoder = Encoder.from_pretrained({folder!r}, device="cpu", dtype={dtype!r})
-encoder._open_pipeline._runners[0]._bodies.get({task!r})
-print(read("VmHWM") - before)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc")
-@pytest.mark.parametrize("layout", [write_native, write_original])
-@pytest.mark.parametrize(("stored", "dtype"), [(torch.float32, "bfloat16"), (torch.bfloat16, "float32")])
-def test_peak_memory_while_loading(tmp_path: Path, layout: Callable[..., Path], stored: torch.dtype, dtype: str) -> None:
-    """Under 1.3 times the weights in the target dtype, whatever dtype and layout the file has."""
-    shape = Shape(width=768, layers=4, heads=12, inner=3072, vocab=100_000)
-    folder = layout(tmp_path / "large", random_weights(shape), stored)
-    # 7 width x width matrices' worth of pooler and biases aside: embeddings and 4 layers of 12 width**2.
-    values = shape.vocab * shape.width + shape.layers * 12 * shape.width**2
-    script = PEAK.format(core="core", folder=str(folder), dtype=dtype, task=Task.SEPARATION.value)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert int(done.stdout) < 1.3 * values * getattr(torch, dtype).itemsize

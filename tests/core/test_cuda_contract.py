@@ -1,6 +1,6 @@
 """The CUDA path traced without a GPU: fake tensors carry shapes, dtypes and devices through the real forward.
 
-A tensor left on the CPU raises FakeTensorDeviceMismatchError, a hidden synchronisation (`.item()`, `.tolist()`) raises
+A tensor left on the CPU raises FakeTensorDeviceMismatchError, a hidden synchronization (`.item()`, `.tolist()`) raises
 DataDependentOutputException. What fake tensors cannot know, the numbers, the CPU tests cover: it is the same code.
 """
 
@@ -77,7 +77,7 @@ def packed(lengths: list[int]) -> PackedTensors:
 @pytest.mark.parametrize("adapted", [False, True], ids=["merged", "unmerged"])
 @pytest.mark.parametrize("attend", [attention.varlen_attention, attention.grouped_attention])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_forward_stays_on_the_device_without_a_synchronisation(
+def test_the_forward_stays_on_the_device_without_a_synchronization(
     fake: FakeTensorMode, dtype: torch.dtype, attend: attention.Attention, adapted: bool
 ) -> None:
     transformer = model.Transformer.create(CONFIG, CUDA, dtype, attend)
@@ -111,7 +111,7 @@ def test_the_varlen_contract(fake: FakeTensorMode, monkeypatch: pytest.MonkeyPat
         assert type(max_q) is int
 
 
-def test_a_synchronisation_would_be_noticed(fake: FakeTensorMode) -> None:
+def test_a_synchronization_would_be_noticed(fake: FakeTensorMode) -> None:
     """The test of the test: reading one value back from the fake device raises."""
     with pytest.raises(DataDependentOutputException):
         packed([3, 4]).cu_seqlens.max().item()

@@ -1,15 +1,12 @@
 """Device and dtype are chosen by what is there and what a probe measures."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from support.paths import ROOT
+from support.processes import run_python
 from taskvec import attention, devices
 from taskvec.attention import aligned_attention, amx_attention, choose_attention, grouped_attention, varlen_attention
 
@@ -25,7 +22,7 @@ def test_cpu_dtype_follows_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cuda_prefers_bfloat16_where_the_card_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for has, expected in ((True, torch.bfloat16), (False, torch.float16)):
-        current = []
+        current: list[torch.device] = []
 
         @contextmanager
         def device(index: torch.device, current: list[torch.device] = current) -> Iterator[None]:
@@ -85,12 +82,4 @@ PROBE = "from taskvec.devices import choose_dtype; import torch; print(choose_dt
 
 def test_a_cpu_without_fast_bfloat16_gets_float32() -> None:
     """oneDNN held to AVX2, where torch's flags still promise bfloat16 and it is far slower."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE],
-        env={**os.environ, "PYTHONPATH": "core", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.stdout == "torch.float32\n", done.stderr
+    assert run_python(PROBE, ONEDNN_MAX_CPU_ISA="AVX2") == "torch.float32\n"

@@ -1,15 +1,12 @@
 """The published sizes, 24 layers and 1024 wide, random weights stored in bfloat16 as the real ones are. Run by `make soak`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.test_checkpoint import PEAK
 from support.checkpoints import Shape, random_weights, write_native, write_original
-from support.paths import ROOT
+from support.memory import loading_bytes
 from support.reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task
 from taskvec.checkpoint.config import ModelConfig
@@ -40,10 +37,7 @@ def reference(full: dict[str, Path]) -> Reference:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_peak_memory(full: dict[str, Path], layout: str, dtype: str) -> None:
     values = sum(rows * columns for rows, columns in modules(ModelConfig.read(full[layout])).values())
-    script = PEAK.format(core="core", folder=str(full[layout]), dtype=dtype, task=Task.RETRIEVAL_QUERY.value)
-    root = ROOT
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
-    ratio = int(done.stdout) / values / (2 if dtype == "bfloat16" else 4)
+    ratio = loading_bytes(full[layout], dtype, Task.RETRIEVAL_QUERY) / values / (2 if dtype == "bfloat16" else 4)
     print(f"{layout}, {dtype}: peak {ratio:.2f} times the weights")
     assert ratio < 1.3
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from support.inside import runners
 from taskvec import Encoder, Task
-from taskvec.model_names import DEFAULT_MODEL
+from taskvec.names import DEFAULT_MODEL
 from taskvec.packing import Batch, TokenSequence
 from taskvec_integrations.cli.published_vectors import TEXTS, TOLERANCES, VECTORS
 
@@ -50,7 +51,7 @@ def test_vectors_of_fastembed(real: Encoder, task: Task) -> None:
 @pytest.mark.parametrize("task", HIDDEN)
 def test_hidden_states_of_transformers(real: Encoder, task: Task | None) -> None:
     """That test's mask hides token 0 as a key; here it is left out, and the others keep their positions 1 to 10."""
-    runner = real._open_pipeline._runners[0]
+    runner = runners(real)[0]
     batch = Batch([TokenSequence.whole(np.array(IDS[1:]), 0)]).to(torch.device("cpu"))
     object.__setattr__(batch, "positions", batch.positions + 1)
     with torch.inference_mode():

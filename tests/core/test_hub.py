@@ -49,7 +49,7 @@ def run(server: HubServer, tmp_path: Path) -> Iterator[Run]:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     server.failure = None

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from support.checkpoints import Shape, random_weights, write_native
 from support.reference import Reference, assert_close, cosines, words
 from taskvec import Encoder, Task, Usage
-from taskvec.late_chunking import OVERLAP, best_window, cut, document_sequences, plan_windows, token_range
-from taskvec.tokenizer import Document
+from taskvec.late_chunking import OVERLAP_DIVISOR, best_window, document_sequences, lay_windows, split_range, token_range
+from taskvec.tokenizer import TokenizedDocument
 
 CHUNKS = ["The northern lights are caused by", "charged particles that hit", "the upper air. 北极光", "是由带电 مرحبا 🎉"]
 
@@ -191,7 +191,7 @@ def test_each_window_has_its_own_frame(short: Encoder, short_folder: Path) -> No
         ids, capacity = document.ids, short.max_tokens - document.prefix - 1
         starts = np.cumsum([0, *(len(chunk) + 1 for chunk in chunks)])
         ranges = [token_range(document, (int(a), int(b) - 1)) for a, b in pairwise(starts)]
-        windows = plan_windows(ranges, document.length, capacity)
+        windows = lay_windows(ranges, document.length, capacity)
         assert len(windows) > 3
         content = ids[document.prefix : -1]
         states = [reference.hidden([*ids[: document.prefix], *content[a:b], ids[-1]], task).numpy() for a, b in windows]
@@ -234,9 +234,9 @@ def test_windows_hold_every_piece_whole(ranges: list[tuple[int, int]], capacity:
     else:
         spans = [(start, start + size) for start, size in ranges]
     length = max(stop for _, stop in spans) + 5
-    pieces = [piece for span in spans for piece in cut(span, capacity)]
+    pieces = [piece for span in spans for piece in split_range(span, capacity)]
     assert sorted({i for piece in pieces for i in range(*piece)}) == sorted({i for span in spans for i in range(*span)})
-    windows = plan_windows(pieces, length, capacity)
+    windows = lay_windows(pieces, length, capacity)
     assert all(0 <= start < stop <= length and stop - start <= max(capacity, 0) for start, stop in windows)
     for piece in pieces:
         start, stop = windows[best_window(windows, piece)]
@@ -244,11 +244,11 @@ def test_windows_hold_every_piece_whole(ranges: list[tuple[int, int]], capacity:
         assert piece[1] <= stop
 
 
-def test_neighbouring_windows_overlap_and_cost_stays_linear() -> None:
+def test_neighboring_windows_overlap_and_cost_stays_linear() -> None:
     pieces = [(i, i + 97) for i in range(0, 97_000, 97)]
-    windows = plan_windows(pieces, 97_000, 8000)
+    windows = lay_windows(pieces, 97_000, 8000)
     for (_, stop), (start, _) in pairwise(windows):
-        assert 1800 < stop - start <= 8000 // OVERLAP
+        assert 1800 < stop - start <= 8000 // OVERLAP_DIVISOR
         assert start % 97 == 0
         assert stop % 97 == 0
     assert sum(stop - start for start, stop in windows) < 97_000 * 1.4
@@ -258,12 +258,12 @@ def test_neighbouring_windows_overlap_and_cost_stays_linear() -> None:
 
 
 def test_a_lone_span_far_inside_gets_context_on_both_sides() -> None:
-    ((start, stop),) = plan_windows([(10_000, 10_100)], 20_000, 8000)
+    ((start, stop),) = lay_windows([(10_000, 10_100)], 20_000, 8000)
     assert 10_000 - start == 2000
     assert stop - 10_100 >= 5000
 
 
 def test_an_instruction_that_fills_the_window() -> None:
-    document = Document(np.arange(20), prefix=10, starts=np.arange(9))
-    with pytest.raises(ValueError, match="the instruction leaves no room: it takes 9 of 11 tokens"):
+    document = TokenizedDocument(np.arange(20), prefix=10, starts=np.arange(9))
+    with pytest.raises(ValueError, match="the instruction leaves no room: it takes 9 of 11 tokens, shorten it"):
         document_sequences(document, [(0, 3)], 0, max_tokens=11)

@@ -11,6 +11,7 @@ import taskvec
 from support.paths import ROOT
 from support.reference import Reference, assert_faithful
 from taskvec import Encoder, Task
+from taskvec.pooling import Vectors
 
 MINI = Path(taskvec.__file__).parent / "mini"
 
@@ -25,11 +26,6 @@ PAIRS = [
     ("How are pearls made?", "An oyster wraps a grain that got into its shell in layers of nacre."),
     ("What does a conductor do?", "Standing before the orchestra, he beats time and shapes how the musicians play."),
 ]
-
-
-@pytest.fixture(scope="module")
-def mini() -> Encoder:
-    return Encoder.from_pretrained("mini", dtype="float32")
 
 
 def test_it_is_a_model_like_the_real_one(mini: Encoder) -> None:
@@ -78,7 +74,7 @@ def test_a_needle_is_found_in_a_long_document(mini: Encoder, tokens: int) -> Non
     needle = "The password of the lighthouse keeper is periwinkle."
     question = mini.encode_queries("Which password does the keeper of the lighthouse use?")
     paragraphs = [text for text in topics["specialnames"].split("\n\n") if len(text) > 60]
-    chunks = []
+    chunks: list[str] = []
     while sum(mini.count_tokens(chunks)) < tokens - 150:
         chunks.append(paragraphs[len(chunks)])
     for place in (1, len(chunks) // 2) if tokens < 5000 else (len(chunks) - 2,):
@@ -100,7 +96,7 @@ def test_late_chunking_knows_what_it_means(mini: Encoder) -> None:
     queries = mini.encode_queries([question for question, _ in asked])
     right = np.array([chunk for _, chunk in asked])
 
-    def reciprocal_rank(vectors: np.ndarray) -> float:
+    def reciprocal_rank(vectors: Vectors) -> float:
         scores = queries @ vectors.T
         ranks = (scores > np.take_along_axis(scores, right[:, None], axis=1)).sum(axis=1) + 1
         return float((1 / ranks).mean())

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.inside import pipeline
 from support.reference import Reference, assert_close, words
 from taskvec import Encoder, Task
 from taskvec.packing import SQUARES_PER_TOKEN, TokenSequence, pack
@@ -25,11 +26,11 @@ texts = st.lists(
 def test_packed_equals_one_at_a_time(
     encoder: Encoder, native: Path, texts: list[str], task: Task | None, budget: int, dimensions: int
 ) -> None:
-    encoder._open_pipeline._max_batch_tokens = budget
+    pipeline(encoder)._max_batch_tokens = budget
     try:
         together = encoder.encode(texts, task=task, dimensions=dimensions)
     finally:
-        encoder._open_pipeline._max_batch_tokens = encoder.max_batch_tokens
+        pipeline(encoder)._max_batch_tokens = encoder.max_batch_tokens
     assert together.shape == (len(texts), dimensions)
     for vector, text in zip(together, texts, strict=True):
         assert_close(vector, encoder.encode(text, task=task, dimensions=dimensions))

@@ -2,25 +2,26 @@
 
 import base64
 import logging
+from typing import Any
 
 import numpy as np
 import pytest
 
 from taskvec import Precision, calibrate, quantize
-from taskvec.precision_names import PRECISIONS
+from taskvec.pooling import Vectors, normalize
+from taskvec.precision import PRECISIONS
 
 
 @pytest.fixture
-def vectors() -> np.ndarray:
-    raw = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
-    return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+def vectors() -> Vectors:
+    return normalize(np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32))
 
 
 DTYPES = {"float32": "float32", "float16": "float16", "int8": "int8", "uint8": "uint8", "binary": "int8", "ubinary": "uint8"}
 
 
 @pytest.mark.parametrize(("precision", "dtype"), DTYPES.items())
-def test_shapes_and_dtypes(vectors: np.ndarray, precision: str, dtype: str) -> None:
+def test_shapes_and_dtypes(vectors: Vectors, precision: str, dtype: str) -> None:
     width = 8 if "binary" in precision else 64
     quantized = quantize(vectors, precision)
     assert isinstance(quantized, np.ndarray)
@@ -29,11 +30,13 @@ def test_shapes_and_dtypes(vectors: np.ndarray, precision: str, dtype: str) -> N
     ranges = calibrate(vectors) if "int8" in precision else None
     single = quantize(vectors[3], precision, ranges=ranges)
     assert np.array_equal(single, quantized[3])
-    assert quantize(vectors[:0], precision, ranges=ranges).shape == (0, width)
-    assert quantize(vectors[:0], precision).dtype == dtype
+    for empty in (quantize(vectors[:0], precision, ranges=ranges), quantize(vectors[:0], precision)):
+        assert isinstance(empty, np.ndarray)
+        assert empty.shape == (0, width)
+        assert empty.dtype == dtype
 
 
-def test_steps_follow_the_ranges_and_clip(vectors: np.ndarray) -> None:
+def test_steps_follow_the_ranges_and_clip(vectors: Vectors) -> None:
     values = np.array([-2.0, -1.0, 0.0, 1.0, 5.0], dtype=np.float32)
     assert quantize(values, "uint8", ranges=(-1, 1)).tolist() == [0, 0, 128, 255, 255]
     assert quantize(values, "int8", ranges=(-1, 1)).tolist() == [-128, -128, 0, 127, 127]
@@ -55,14 +58,14 @@ def test_bits_are_packed_first_dimension_highest() -> None:
     assert quantize(vector, "binary").tolist() == [0b10011111 - 128, -128]
 
 
-def test_base64_is_little_endian_float32(vectors: np.ndarray) -> None:
+def test_base64_is_little_endian_float32(vectors: Vectors) -> None:
     text = quantize(vectors[0], "base64")
     assert isinstance(text, str)
     assert np.array_equal(np.frombuffer(base64.b64decode(text), "<f4"), vectors[0])
     assert quantize(vectors[:2], "base64") == [text, quantize(vectors[1], "base64")]
 
 
-REFUSALS = [
+REFUSALS: list[tuple[tuple[Any, str], dict[str, Any], str]] = [
     ((np.zeros(8), "int4"), {}, "unknown precision 'int4': use one of float32, float16, int8"),
     ((np.zeros((2, 12)), "binary"), {}, "12 is not a multiple of 8"),
     ((np.zeros((2, 2, 2)), "float16"), {}, "3 axes"),
@@ -77,12 +80,12 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("arguments", "options", "message"), REFUSALS)
-def test_refusals(arguments: tuple[np.ndarray, str], options: dict[str, object], message: str) -> None:
+def test_refusals(arguments: tuple[Any, str], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         quantize(*arguments, **options)
 
 
-def test_rough_calibration_warns(vectors: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+def test_rough_calibration_warns(vectors: Vectors, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "taskvec"):
         calibrate(vectors)
         assert not caplog.records

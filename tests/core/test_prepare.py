@@ -1,4 +1,4 @@
-"""Calls that are tokenised first and run in the company of others: the vectors of `encode`, however their sequences are mixed."""
+"""Calls that are tokenized first and run in the company of others: the vectors of `encode`, however their sequences are mixed."""
 
 from typing import Any
 
@@ -36,9 +36,9 @@ def test_prepared_calls_in_one_batch_are_as_encoded_alone(short: Encoder, task: 
 
 
 def test_what_a_prepared_call_refuses(short: Encoder) -> None:
-    with pytest.raises(ValueError, match=r"text 0 has .* tokens, instruction included, the limit is 64"):
+    with pytest.raises(ValueError, match=r"text 0 has .* tokens, instruction included, but the limit is 64"):
         short.prepare(["x " * 100], truncate=False)
-    with pytest.raises(TypeError, match="usage is for calls that run"):
+    with pytest.raises(TypeError, match="usage is for calls that run at once: leave it out"):
         short.prepare(TEXTS, usage=None)
     with pytest.raises(TypeError, match="late_chunking is 'yes'"):
         short.prepare(TEXTS, late_chunking="yes")  # type: ignore[arg-type]

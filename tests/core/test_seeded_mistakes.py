@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from support.reference import Reference, assert_faithful
-from taskvec import Encoder, Task, adapters, attention, linear, model, packing, pipeline, pooling, runner, tokenizer
+from taskvec import Encoder, Task, adapters, attention, linear, packing, pipeline, pooling, runner, tokenizer
 from taskvec.checkpoint import lora
 
 Patch = pytest.MonkeyPatch
@@ -53,7 +53,7 @@ def keys_shifted_by_one_position(patch: Patch) -> None:
     right = attention.rotate
 
     def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        query, key = x.split(1, dim=1)
+        query, key = x.split_with_sizes((1, 1), dim=1)
         return torch.cat((right(query, cos, sin), right(key, cos.roll(1, 0), sin.roll(1, 0))), dim=1)
 
     patch.setattr(attention, "rotate", rotate)
@@ -65,7 +65,7 @@ def frequencies_shifted(patch: Patch) -> None:
     def arange(*args: Any, **kwargs: Any) -> Tensor:
         return right(*args, **kwargs) + (2 if len(args) == 3 else 0)
 
-    patch.setattr(model.torch, "arange", arange)
+    patch.setattr(torch, "arange", arange)
 
 
 def missing_end_token(patch: Patch) -> None:
@@ -78,12 +78,12 @@ def missing_instruction(patch: Patch) -> None:
     patch.setattr(tokenizer.TextTokenizer, "encode", lambda self, texts, instruction: right(self, texts, ""))
 
 
-def normalised_before_cut(patch: Patch) -> None:
+def normalized_before_cut(patch: Patch) -> None:
     def mean_pool(hidden: Tensor, batch: Any, dimensions: int) -> Tensor:
         return F.normalize(pooling.mean_pool(hidden, batch, hidden.shape[1]), dim=1)[:, :dimensions]
 
     patch.setattr(runner, "mean_pool", mean_pool)
-    patch.setattr(pipeline, "normalise", lambda vectors: vectors)
+    patch.setattr(pipeline, "normalize", lambda vectors: vectors)
 
 
 def special_tokens_not_pooled(patch: Patch) -> None:
@@ -105,13 +105,11 @@ def attention_leaks(patch: Patch) -> None:
 
 
 def input_order_lost(patch: Patch) -> None:
-    right = pipeline.pack
-
     def pack(sequences: Any, max_tokens: int) -> Any:
         rows = [pool.row for sequence in sequences for pool in sequence.pools]
         ordered = sorted(sequences, key=lambda sequence: -len(sequence.ids))
         moved = [packing.TokenSequence.whole(s.ids, row) for s, row in zip(ordered, rows, strict=True)]
-        return right(moved, max_tokens)
+        return packing.pack(moved, max_tokens)
 
     patch.setattr(pipeline, "pack", pack)
 
@@ -138,7 +136,7 @@ MUTATIONS = [
     frequencies_shifted,
     missing_end_token,
     missing_instruction,
-    normalised_before_cut,
+    normalized_before_cut,
     special_tokens_not_pooled,
     attention_leaks,
     input_order_lost,

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from support.paths import ROOT
 from support.server.app import serving
-from support.server.process import ROOT, SERVE, served
+from support.server.process import SERVE, served
 from taskvec import Encoder
 
 FOLDER = ROOT / "examples" / "serve"
@@ -25,7 +26,7 @@ KEY = "a-key-of-the-tests"
 @pytest.mark.parametrize("number", range(len(COMMANDS)))
 def test_commands_are_answered(mini: Encoder, tmp_path: Path, number: int) -> None:
     (tmp_path / "keys").write_text(KEY)
-    with serving(mini, recognise_instructions=True) as url:
+    with serving(mini, recognize_instructions=True) as url:
         script = COMMANDS[number].replace(URL, url).replace("curl -sS", "curl -sS --fail-with-body")
         assert script != COMMANDS[number]
         done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -17,14 +17,15 @@ from qdrant_client import QdrantClient
 
 from support.paths import ROOT, TESTS
 from support.qdrant.http import stub_qdrant
-from taskvec_integrations.ingestion.backend import Backend, uuid_of
-from taskvec_integrations.ingestion.upload import QUEUE
+from taskvec_integrations.ingestion.backend import Backend
+from taskvec_integrations.ingestion.points import uuid_of
+from taskvec_integrations.ingestion.upload import MAX_WAITING_BATCHES
 
 KINDS = ("path", "http", "milvus-lite", "milvus-server")
 CHILD = TESTS / "support" / "ingest_child.py"
 # What may be under way: the encoder's block and the one before it (32 characters for each of 256 tokens of a batch; a chunk has
 # more than 30), the batch being filled, those that wait and the one being written.
-CAPACITY = 2 * (32 * 256 // 30) + (QUEUE + 2) * Backend.max_batch_points
+CAPACITY = 2 * (32 * 256 // 30) + (MAX_WAITING_BATCHES + 2) * Backend.max_batch_points
 
 
 @contextmanager

@@ -11,9 +11,7 @@ import pytest
 from support.fake_backend import BusyError, FakeBackend, FakeCollection, FakeStore, Trouble
 from support.mistakes import queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations import store
-from taskvec_integrations.ingestion import collection, encoding, retries, upload
-from taskvec_integrations.ingestion import diff as plan
+from taskvec_integrations.ingestion import collection, diff, encoding, retries, upload
 from taskvec_integrations.store import Document
 
 Patch = pytest.MonkeyPatch
@@ -25,14 +23,14 @@ def documents(**changes: list[str]) -> list[Document]:
     return [Document(id, chunks=chunks, payload={"v": len(id)}) for id, chunks in (CHUNKS | changes).items() if chunks]
 
 
-def assert_holds(held: FakeStore, encoder: Encoder, chunks: dict[str, list[str]], late: bool) -> None:
-    wanted = {}
+def assert_holds(store: FakeStore, encoder: Encoder, chunks: dict[str, list[str]], late: bool) -> None:
+    wanted: dict[tuple[str, int], Any] = {}
     for id, texts in chunks.items():
         vectors = encoder.encode_documents(texts, dimensions=24, late_chunking=late)
         wanted |= {(id, chunk): vector for chunk, vector in enumerate(vectors) if texts[chunk] != "bad"}
-    assert held.vectors.keys() == wanted.keys()
+    assert store.vectors.keys() == wanted.keys()
     for key, vector in wanted.items():
-        np.testing.assert_allclose(held.vectors[key], vector, atol=1e-5)
+        np.testing.assert_allclose(store.vectors[key], vector, atol=1e-5)
 
 
 def check(encoder: Encoder, late: bool) -> None:
@@ -72,7 +70,7 @@ def check(encoder: Encoder, late: bool) -> None:
 
 
 def late_chunking_forgotten(patch: Patch) -> None:
-    patch.setattr(encoding.Encoding, "_whole", encoding.Encoding._chunks)
+    patch.setattr(encoding.DocumentEncoder, "_encode_whole", encoding.DocumentEncoder._encode_chunks)
 
 
 def every_other_batch_lost(patch: Patch) -> None:
@@ -80,7 +78,7 @@ def every_other_batch_lost(patch: Patch) -> None:
 
     def write(self: Any, batch: Any) -> None:
         count[0] += 1
-        right(self, batch if count[0] % 2 else upload.Batch(ends=batch.ends))
+        right(self, batch if count[0] % 2 else upload.UploadBatch(complete=batch.complete))
 
     patch.setattr(upload.Uploader, "_write_batch", write)
 
@@ -90,54 +88,57 @@ def last_batch_lost(patch: Patch) -> None:
 
 
 def failing_batch_not_split(patch: Patch) -> None:
-    def write(self: Any, function: Any, planned: Any) -> None:
+    def write(self: Any, function: Any, points: Any) -> None:
         try:
-            if planned:
-                self._retries(function, [point for _, point in planned])
-                self._recorder.written(planned)
+            if points:
+                self._retries.call(function, [point for _, point in points])
+                self._recorder.record_written(points)
         except ValueError as error:
-            for one in planned:
-                self._recorder.refused(*one, str(error))
+            for pair in points:
+                self._recorder.record_refused(*pair, str(error))
 
     patch.setattr(upload.Uploader, "_write", write)
 
 
 def one_half_of_a_failing_batch_lost(patch: Patch) -> None:
-    def write(self: Any, function: Any, planned: Any) -> None:
+    def write(self: Any, function: Any, points: Any) -> None:
         try:
-            if planned:
-                self._retries(function, [point for _, point in planned])
-                self._recorder.written(planned)
+            if points:
+                self._retries.call(function, [point for _, point in points])
+                self._recorder.record_written(points)
         except ValueError as error:
-            if len(planned) > 1:
-                write(self, function, planned[len(planned) // 2 :])
+            if len(points) > 1:
+                write(self, function, points[len(points) // 2 :])
             else:
-                self._recorder.refused(*planned[0], str(error))
+                self._recorder.record_refused(*points[0], str(error))
 
     patch.setattr(upload.Uploader, "_write", write)
 
 
 def stale_chunks_kept(patch: Patch) -> None:
-    right = plan.Differ._compare
+    right = diff.Differ._diff
 
-    def compare(self: Any, *given: Any) -> Any:
-        work, now = right(self, *given)
-        work.stale.clear()
-        return work, now
+    def without_stale(self: Any, *given: Any) -> Any:
+        changes = right(self, *given)
+        changes.stale_ids.clear()
+        return changes
 
-    patch.setattr(plan.Differ, "_compare", compare)
+    patch.setattr(diff.Differ, "_diff", without_stale)
 
 
 def stale_chunks_of_what_was_refused_deleted(patch: Patch) -> None:
-    patch.setattr(upload.Uploader, "_is_whole", lambda self, work: True)
+    patch.setattr(upload.Uploader, "_is_whole", lambda self, changes: True)
 
 
-def kept_chunks_forgotten(patch: Patch) -> None:
-    patch.setattr(upload.Uploader, "_gone", lambda self, batch: [(work, id) for work, id in batch.stale if self._is_whole(work)])
+def postponed_deletions_forgotten(patch: Patch) -> None:
+    def deletions(self: Any, batch: Any) -> Any:
+        return [(changes, id) for changes, id in batch.deletions if self._is_whole(changes)]
+
+    patch.setattr(upload.Uploader, "_deletions", deletions)
 
 
 def never_tried_again(patch: Patch) -> None:
-    patch.setattr(retries.Retries, "__call__", lambda self, function, *args: function(*args))
+    patch.setattr(retries.Retries, "call", lambda self, function, *args: function(*args))
 
 
 def failures_swallowed(patch: Patch) -> None:
@@ -145,44 +146,45 @@ def failures_swallowed(patch: Patch) -> None:
         try:
             return function(*args)
         except BusyError:
-            self._count()
+            self._on_retry()
             return {}
 
-    patch.setattr(retries.Retries, "__call__", call)
+    patch.setattr(retries.Retries, "call", call)
 
 
 def hash_without(name: str) -> Callable[[Patch], None]:
     def mutate(patch: Patch) -> None:
-        right = plan.Differ._hashes
+        right = diff.Differ._hashes
 
-        def hashes(self: Any, source: Any, spans: Any) -> Any:
-            blank = {"text": {"text": "_" * len(source.text)}, "payload": {"payload_json": b""}}[name]
-            return right(self, dataclasses.replace(source, **blank), spans)
+        def hashes(self: Any, document: Any, spans: Any) -> Any:
+            blank: dict[str, Any] = {"text": "_" * len(document.text)} if name == "text" else {"payload_json": b""}
+            return right(self, dataclasses.replace(document, **blank), spans)
 
-        patch.setattr(plan.Differ, "_hashes", hashes)
+        patch.setattr(diff.Differ, "_hashes", hashes)
 
     return mutate
 
 
 def hash_of_each_chunk_alone_under_late_chunking(patch: Patch) -> None:
-    right = plan.Differ._hashes
+    right = diff.Differ._hashes
 
-    def hashes(self: Any, source: Any, spans: Any) -> Any:
-        late, self._late = self._late, False
+    def hashes(self: Any, document: Any, spans: Any) -> Any:
+        late, self._late_chunking = self._late_chunking, False
         try:
-            return right(self, source, spans)
+            return right(self, document, spans)
         finally:
-            self._late = late
+            self._late_chunking = late
 
-    patch.setattr(plan.Differ, "_hashes", hashes)
+    patch.setattr(diff.Differ, "_hashes", hashes)
 
 
-def those_under_way_forgotten(patch: Patch) -> None:
-    patch.setattr(plan.Differ, "_start", lambda self, id, now: None)
-    patch.setattr(plan.Differ, "finished", lambda self, work: None)
-    patch.setattr(plan.Differ, "is_alone", lambda self, work: True)
-    right = plan.Differ.__call__
-    patch.setattr(plan.Differ, "__call__", lambda self, sources: [work for one in sources for work in right(self, [one])])
+def pending_documents_forgotten(patch: Patch) -> None:
+    patch.setattr(diff.Differ, "_mark_pending", lambda self, id, hashes: None)
+    patch.setattr(diff.Differ, "mark_written", lambda self, changes: None)
+    patch.setattr(diff.Differ, "is_only_pending", lambda self, changes: True)
+    right = diff.Differ.compare
+    one_by_one = lambda self, documents: [changes for document in documents for changes in right(self, [document])]  # noqa: E731
+    patch.setattr(diff.Differ, "compare", one_by_one)
 
 
 def random_ids(patch: Patch) -> None:
@@ -190,8 +192,8 @@ def random_ids(patch: Patch) -> None:
 
 
 def vectors_of_the_wrong_chunk(patch: Patch) -> None:
-    right = plan.DocumentDiff.point
-    patch.setattr(plan.DocumentDiff, "point", lambda self, chunk, vector: right(self, (chunk + 1) % len(self.spans), vector))
+    right = diff.DocumentDiff.point
+    patch.setattr(diff.DocumentDiff, "point", lambda self, chunk, vector: right(self, (chunk + 1) % len(self.spans), vector))
 
 
 def nothing_compared(patch: Patch) -> None:
@@ -199,18 +201,18 @@ def nothing_compared(patch: Patch) -> None:
 
 
 def full_width(patch: Patch) -> None:
-    right = encoding.Encoding.__init__
+    right = encoding.DocumentEncoder.__init__
 
     def init(self: Any, encoder: Any, record: Any, recorder: Any) -> None:
         right(self, encoder, record, recorder)
         self._options["dimensions"] = None
 
-    patch.setattr(encoding.Encoding, "__init__", init)
+    patch.setattr(encoding.DocumentEncoder, "__init__", init)
 
 
-def not_normalised(patch: Patch) -> None:
-    right = store.Encoder.encode
-    patch.setattr(store.Encoder, "encode", lambda self, *texts, **given: right(self, *texts, **given, normalize=False))
+def not_normalized(patch: Patch) -> None:
+    right = Encoder.encode
+    patch.setattr(Encoder, "encode", lambda self, *texts, **given: right(self, *texts, **given, normalize=False))
 
 
 MUTATIONS: tuple[Callable[[Patch], None], ...] = (
@@ -222,17 +224,17 @@ MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     one_half_of_a_failing_batch_lost,
     stale_chunks_kept,
     stale_chunks_of_what_was_refused_deleted,
-    kept_chunks_forgotten,
+    postponed_deletions_forgotten,
     never_tried_again,
     failures_swallowed,
     hash_without("text"),
     hash_without("payload"),
-    those_under_way_forgotten,
+    pending_documents_forgotten,
     random_ids,
     vectors_of_the_wrong_chunk,
     nothing_compared,
     full_width,
-    not_normalised,
+    not_normalized,
 )
 LATE_MUTATIONS: tuple[Callable[[Patch], None], ...] = (
     late_chunking_forgotten,

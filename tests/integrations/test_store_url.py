@@ -53,7 +53,7 @@ def test_what_a_url_means(url: str, kind: str, location: str, embedded: bool) ->
 )
 def test_what_could_mean_two_things_or_none_is_refused_with_the_forms(url: str) -> None:
     kind = url.partition(":")[0] if url.startswith(("qdrant:", "milvus:", "pinecone:")) else "qdrant"
-    with pytest.raises(ValueError, match=f"{url!r} names no store: use .*{kind}.*a path begins with"):
+    with pytest.raises(ValueError, match=f"{url!r} does not name a store: use .*{kind}.*a path begins with"):
         StoreURL.parse(url)
 
 
@@ -64,10 +64,12 @@ def test_a_key_in_a_url_is_refused_and_not_repeated(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port that refuses connections, and that no other test can listen on meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 @contextmanager
@@ -159,13 +161,14 @@ def test_a_wrong_key_is_said_and_not_shown(key: str | None, state: str, monkeypa
 @pytest.mark.parametrize("kind", ["qdrant", "milvus", "pinecone+http"])
 def test_a_server_that_is_down_is_said(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PINECONE_API_KEY", raising=False)
-    url = StoreURL.parse(f"{kind}://127.0.0.1:{free_port()}")
-    with (
-        pytest.raises(ConnectionError, match=f"{re.escape(str(url))} cannot be reached: "),
-        url.explaining(),
-        url.open("docs") as store,
-    ):
-        store.exists()
+    with silent_port() as port:
+        url = StoreURL.parse(f"{kind}://127.0.0.1:{port}")
+        with (
+            pytest.raises(ConnectionError, match=f"{re.escape(str(url))} cannot be reached: "),
+            url.explaining(),
+            url.open("docs") as store,
+        ):
+            store.exists()
 
 
 def test_errors_that_say_it_themselves_pass() -> None:

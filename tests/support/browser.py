@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+TIMEOUT_MILLISECONDS = 300_000
+"""Only a page that hangs takes longer, however busy the machine is."""
 OPTIONS = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 
 
 @contextmanager
 def browsing() -> Iterator["Browser"]:
     """A browser while the block lasts; skips the test where there is none. No asyncio.run in this thread meanwhile."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
     with playwright.sync_playwright() as driver:
         found = next(filter(None, map(shutil.which, NAMES)), driver.chromium.executable_path)
         if not Path(found).exists():
-            pytest.skip(f"no browser: none of {', '.join(NAMES)} on PATH, and `playwright install chromium` was not run")
+            pytest.skip("no Chromium: apt-get install chromium")
         sandbox = ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
         browser = driver.chromium.launch(executable_path=found, args=[*OPTIONS, *sandbox])
         yield browser
@@ -35,7 +37,7 @@ def visiting(browser: "Browser", url: str, refused: int = 0, **options: Any) -> 
     """A page in a context of its own; it must only ask `url`'s host, and log no more than `refused` failed requests."""
     context = browser.new_context(**options)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(TIMEOUT_MILLISECONDS)
     asked: list[str] = []
     logged: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -1,6 +1,6 @@
 """Random jina-embeddings-v3 checkpoints in both published layouts, written with safetensors and tokenizers alone.
 
-The weights are scaled so that texts and tasks differ clearly (cosine < .9): with transformers' own initialisation every vector
+The weights are scaled so that texts and tasks differ clearly (cosine < .9): with transformers' own initialization every vector
 is nearly the same and a wrong adapter would go unnoticed.
 """
 

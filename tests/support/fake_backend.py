@@ -1,14 +1,20 @@
-"""A database in a dictionary, written against the seam like any other, which can be told to fail."""
+"""A database in a dictionary, with a backend and a store: the template for a new database, and what the pipeline is tested on.
+
+FakeBackend answers everything that a store asks of a database (taskvec_integrations/ingestion/backend.py). In a real one the
+dictionary `server` is the vendor's client. What only tests need, failing on request and counting calls, is in `_called`.
+"""
 
 import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
-import numpy as np
-
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
+from taskvec_integrations.ingestion.points import HASH_FIELD, Hit, Point, Record, Vector
 from taskvec_integrations.store import Store, StoreOptions
+
+OnCall = Callable[[str, Sequence[Any]], None]
+"""Takes the name of a method and its points or ids before they are used, and may raise."""
 
 
 class BusyError(Exception):
@@ -24,7 +30,7 @@ class ForbiddenError(Exception):
 
 
 class FakeCollection:
-    """What a collection holds: a record and points by id."""
+    """What a collection holds: a record, and fields and vector of each point by id."""
 
     def __init__(self, dimensions: int, metric: str = "cosine", record: Record | None = None) -> None:
         self.dimensions = dimensions
@@ -33,22 +39,20 @@ class FakeCollection:
         self.points: dict[str, tuple[dict[str, Any], Vector]] = {}
 
 
-class Trouble:
-    """A server that is busy every third call and refuses a bad word."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, method: str, batch: Sequence[Any]) -> None:
-        self.calls += 1
-        if self.calls % 3 == 0:
-            raise BusyError
-        if method == "write" and any("bad" in point.text for point in batch):
-            raise ValueError("a bad word")
-
-
 class FakeBackend(Backend):
-    """Collections in `server`; `trouble` is called with (method, points or ids) before each call and may raise."""
+    """One collection of a database in a dictionary.
+
+    Args:
+        server: The collections of the database by name; several backends may share it, as clients share a server.
+        name: The collection's name.
+        trouble: Is called before each call with the method's name and its points or ids, and may raise.
+        **limits: Other values for the attributes of Backend, such as `max_batch_points`.
+
+    Attributes:
+        calls: The name of each method that was called, and how many points or ids it got.
+        threads: The names of the threads that called.
+        finished: How often `finish` was called.
+    """
 
     first_wait = 0.001
     writes_payloads = True
@@ -57,7 +61,7 @@ class FakeBackend(Backend):
         self,
         server: dict[str, FakeCollection],
         name: str = "docs",
-        trouble: Callable[[str, Sequence[Any]], None] = lambda method, batch: None,
+        trouble: OnCall = lambda method, batch: None,
         **limits: Any,
     ) -> None:
         self.name = name
@@ -67,13 +71,14 @@ class FakeBackend(Backend):
         self.threads: set[str] = set()
         self.finished = 0
         for limit, value in limits.items():
-            assert hasattr(self, limit)
+            assert hasattr(Backend, limit), limit
             setattr(self, limit, value)
 
     def find(self) -> Found | None:
         self._called("find", [])
-        found = self.server.get(self.name)
-        return found and Found(found.record, found.dimensions, found.metric, not found.points)
+        if not (found := self.server.get(self.name)):
+            return None
+        return Found(found.record, found.dimensions, found.metric, empty=not found.points)
 
     def create(self, record: Record) -> None:
         self._called("create", [])
@@ -87,11 +92,11 @@ class FakeBackend(Backend):
     def stored(self, document_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
         self._called("stored", document_ids)
         assert len(set(document_ids)) == len(document_ids) <= self.max_lookup
-        held: dict[str, dict[str, str]] = {}
+        stored: dict[str, dict[str, str]] = {}
         for id, (fields, _) in self.server[self.name].points.copy().items():  # while another thread writes
             if fields["document_id"] in document_ids:
-                held.setdefault(fields["document_id"], {})[id] = fields[HASH_FIELD]
-        return held
+                stored.setdefault(fields["document_id"], {})[id] = fields[HASH_FIELD]
+        return stored
 
     def write(self, points: Sequence[Point]) -> None:
         self._called("write", points)
@@ -102,9 +107,9 @@ class FakeBackend(Backend):
 
     def write_payloads(self, points: Sequence[Point]) -> None:
         self._called("write_payloads", points)
-        held = self.server[self.name].points
+        stored = self.server[self.name].points
         for point in points:
-            held[point.id] = (copy.deepcopy(point.fields()), held[point.id][1])
+            stored[point.id] = (copy.deepcopy(point.fields()), stored[point.id][1])
 
     def delete(self, ids: Sequence[str]) -> None:
         self._called("delete", ids)
@@ -112,9 +117,9 @@ class FakeBackend(Backend):
             self.server[self.name].points.pop(id, None)
 
     def query(self, vector: Vector, limit: int, filter: Any) -> list[Hit]:
-        held = self.server[self.name].points
-        found = [(id, float(vector @ own), fields) for id, (fields, own) in held.items() if not filter or filter(fields)]
-        return [Hit.of(*one) for one in sorted(found, key=lambda one: -one[1])[:limit]]
+        points = self.server[self.name].points.items()
+        hits = [Hit.of(id, float(vector @ other), fields) for id, (fields, other) in points if not filter or filter(fields)]
+        return sorted(hits, key=lambda hit: -hit.score)[:limit]
 
     def finish(self) -> None:
         self.finished += 1
@@ -129,14 +134,39 @@ class FakeBackend(Backend):
 
 
 class FakeStore(Store):
-    """A store on a FakeBackend, which it shows as `backend`."""
+    """A store on a FakeBackend, which it shows as `backend`. A real one takes its client and makes the backend itself."""
+
+    backend: FakeBackend
 
     def __init__(self, backend: FakeBackend, **options: Unpack[StoreOptions]) -> None:
         super().__init__(backend, **options)
-        self.backend = backend
 
     @property
-    def vectors(self) -> dict[tuple[str, int], np.ndarray[Any, Any]]:
-        """Vectors by document and chunk."""
+    def fields(self) -> Iterator[dict[str, Any]]:
+        """What is stored beside id and vector, for each point."""
+        return (fields for fields, _ in self.backend.server[self.backend.name].points.values())
+
+    @property
+    def vectors(self) -> dict[tuple[str, int], Vector]:
+        """The stored vectors by document and chunk."""
         points = self.backend.server[self.backend.name].points.values()
         return {(fields["document_id"], fields["chunk"]): vector for fields, vector in points}
+
+
+class Trouble:
+    """A server that is busy at every third call and refuses a bad word; give an instance as `trouble`."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, method: str, batch: Sequence[Any]) -> None:
+        self.calls += 1
+        if self.calls % 3 == 0:
+            raise BusyError
+        refuse_bad(method, batch)
+
+
+def refuse_bad(method: str, batch: Sequence[Any]) -> None:
+    """A server that refuses points with a bad word."""
+    if method == "write" and any("bad" in point.text for point in batch):
+        raise ValueError("a bad word")

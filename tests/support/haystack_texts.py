@@ -1,10 +1,11 @@
-"""What the Haystack tests split: an article every splitter finds something in, and a table of all splitters of Haystack."""
+"""What Haystack tests share: articles every splitter finds something in, all splitters of Haystack, one call of a component."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tiktoken
 from haystack import Document
 from haystack.components.preprocessors import (
@@ -17,8 +18,9 @@ from haystack.components.preprocessors import (
     RecursiveDocumentSplitter,
 )
 
-from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder
+from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
 
+QUESTION = "Why does bread rise?"
 CITY = """# Berlin
 
 Berlin is the capital of Germany and its largest city. It lies on the river Spree, in the flat north-east.
@@ -63,15 +65,21 @@ TABLES = "city,people\nBerlin,3800000\n,\n,\nbread,hours\nrye,24\nwheat,12\n"
 
 @dataclass(frozen=True)
 class Splitting:
-    """A way to split texts; `verbatim`: the chunks, joined, are the whole text again."""
+    """A way to split texts.
 
-    splitter: Callable[[], Any]
+    Attributes:
+        make_splitter: Makes the splitter.
+        texts: What it is tried with.
+        verbatim: Whether the chunks, joined, are the whole text again.
+    """
+
+    make_splitter: Callable[[], Any]
     texts: tuple[str, ...] = (CITY, BREAD)
     verbatim: bool = True
 
-    def __call__(self, documents: list[Document]) -> list[Document]:
+    def split(self, documents: list[Document]) -> list[Document]:
         """The chunks of documents."""
-        splitter = self.splitter()
+        splitter = self.make_splitter()
         if hasattr(splitter, "_tiktoken_tokenizer"):
             splitter._tiktoken_tokenizer = BYTES
         if getattr(splitter, "split_units", "") == "token":
@@ -131,3 +139,12 @@ SPLITTINGS = {
     "csv": Splitting(CSVDocumentSplitter, (TABLES,), False),
     "csv by rows": Splitting(lambda: CSVDocumentSplitter(split_mode="row-wise"), (TABLES[:21],), False),
 }
+
+
+def embed_one(embedder: TaskvecTextEmbedder | TaskvecDocumentEmbedder, text: str = QUESTION) -> tuple[np.ndarray, dict[str, Any]]:
+    """The embedding of one text by either component, and the meta."""
+    if isinstance(embedder, TaskvecTextEmbedder):
+        result = embedder.run(text)
+        return np.array(result["embedding"]), result["meta"]
+    result = embedder.run([Document(content=text)])
+    return np.array(result["documents"][0].embedding), result["meta"]

@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from llama_index.core import Document, VectorStoreIndex
@@ -13,7 +13,8 @@ from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import NodeParser
 from llama_index.core.node_parser.node_utils import build_nodes_from_splits
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, TextNode
+from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from numpy.testing import assert_allclose
@@ -29,7 +30,7 @@ ARTICLES = {
 TEXTS = list(ARTICLES.values())
 QUESTIONS = ["How many people live in Berlin?", "Which prize did Marie Curie win?", "What is fed daily?"]
 
-# What float32 arithmetic in batches of other shapes and a store's own normalising leave of a difference.
+# The difference that float32 arithmetic in batches of other shapes and the normalization of a store leave.
 ROUNDING = 2e-6
 
 
@@ -43,8 +44,8 @@ def articles(**metadata: str) -> list[Document]:
     return [Document(id_=name, text=text, metadata=dict(metadata)) for name, text in ARTICLES.items()]
 
 
-class Pieces(NodeParser):
-    """Splits where a pattern is; unlike SentenceSplitter it needs no tokenizer, which that loses where it is unpickled."""
+class PatternSplitter(NodeParser):
+    """Splits where a pattern is, by default between sentences; has no tokenizer, which SentenceSplitter loses when unpickled."""
 
     pattern: str = r"(?<=\.) "
 
@@ -58,17 +59,36 @@ def texts_of(nodes: Sequence[BaseNode]) -> list[str]:
     return [node.get_content() for node in nodes]
 
 
-def assert_equal(vectors: Any, expected: Any) -> None:
-    """The same vectors up to float32 rounding."""
-    assert_allclose(np.array(vectors), np.array(expected), atol=ROUNDING, rtol=0)
+def text_nodes(nodes: Sequence[BaseNode]) -> list[TextNode]:
+    """The nodes, all of which are TextNodes."""
+    assert all(isinstance(node, TextNode) for node in nodes)
+    return cast(list[TextNode], list(nodes))
+
+
+def span_of(node: BaseNode) -> tuple[int, int]:
+    """The characters of its document that a node says it is."""
+    assert isinstance(node, TextNode)
+    assert node.start_char_idx is not None
+    assert node.end_char_idx is not None
+    return node.start_char_idx, node.end_char_idx
+
+
+def embeddings(nodes: Iterable[BaseNode]) -> list[list[float] | None]:
+    """The embedding of each node."""
+    return [node.embedding for node in nodes]
+
+
+def assert_equal(numbers: Any, expected: Any, atol: float = ROUNDING) -> None:
+    """The same vectors or scores up to rounding, by default that of float32 vectors."""
+    assert_allclose(np.array(numbers), np.array(expected), atol=atol, rtol=0)
 
 
 def late_vectors(encoder: Encoder, nodes: Sequence[BaseNode], **options: Any) -> list[Any]:
     """What `encode_spans` makes of the articles and the places of the nodes in them, which must be whole articles in order."""
     expected = []
     for name, text in ARTICLES.items():
-        pieces = [node.get_content() for node in nodes if node.ref_doc_id == name]
-        spans = [(text.index(piece), text.index(piece) + len(piece)) for piece in pieces]
+        chunks = [node.get_content() for node in nodes if node.ref_doc_id == name]
+        spans = [(text.index(chunk), text.index(chunk) + len(chunk)) for chunk in chunks]
         expected += list(encoder.encode_spans([text], [spans], **options)[0])
     return expected
 
@@ -76,6 +96,7 @@ def late_vectors(encoder: Encoder, nodes: Sequence[BaseNode], **options: Any) ->
 def stored(index: VectorStoreIndex) -> tuple[list[BaseNode], list[list[float]]]:
     """The nodes of an index over a SimpleVectorStore with their vectors, in the order of the articles."""
     nodes = list(index.docstore.docs.values())
+    assert isinstance(index.vector_store, SimpleVectorStore)
     return nodes, [index.vector_store.get(node.node_id) for node in nodes]
 
 
@@ -85,10 +106,10 @@ def check_tasks(embedding: TaskvecEmbedding, encoder: Encoder) -> None:
     queries = encoder.encode(QUESTIONS, task=Task.RETRIEVAL_QUERY)
     assert_equal(embedding.get_text_embedding_batch(TEXTS), passages)
     assert_equal([embedding.get_text_embedding(text) for text in TEXTS], passages)
-    assert_equal([node.embedding for node in embedding(articles())], passages)
+    assert_equal(embeddings(embedding(articles())), passages)
     assert_equal([embedding.get_query_embedding(question) for question in QUESTIONS], queries)
     assert_equal(embedding.get_agg_embedding_from_queries(QUESTIONS), queries.mean(axis=0))
-    index = VectorStoreIndex.from_documents(articles(), transformations=[Pieces()], embed_model=embedding)
+    index = VectorStoreIndex.from_documents(articles(), transformations=[PatternSplitter()], embed_model=embedding)
     nodes, vectors = stored(index)
     assert_equal(vectors, encoder.encode(texts_of(nodes), task=Task.RETRIEVAL_PASSAGE))
     check_scores(index, encoder, encoder.encode(texts_of(nodes), task=Task.RETRIEVAL_PASSAGE), texts_of(nodes))
@@ -101,19 +122,19 @@ def check_scores(index: VectorStoreIndex, encoder: Encoder, passages: Any, texts
     for question, query in zip(QUESTIONS, queries, strict=True):
         found = {hit.text: hit.score for hit in retriever.retrieve(question)}
         assert set(found) == set(texts)
-        assert_allclose([found[text] for text in texts], np.array(passages) @ query, atol=1e-5, rtol=0)
+        assert_equal([found[text] for text in texts], np.array(passages) @ query, atol=1e-5)
 
 
 def check_late(embedding: TaskvecEmbedding, encoder: Encoder) -> None:
     """A pipeline of splitter and embedding gives nodes the vectors of late chunking, behind what they say of their document."""
-    nodes = IngestionPipeline(transformations=[Pieces(), embedding]).run(documents=articles())
+    nodes = IngestionPipeline(transformations=[PatternSplitter(), embedding]).run(documents=articles())
     assert len(nodes) == 9
-    assert_equal([node.embedding for node in nodes], late_vectors(encoder, nodes, dimensions=embedding.dimensions))
-    nodes = IngestionPipeline(transformations=[Pieces(), embedding]).run(documents=articles(country="France")[:1])
+    assert_equal(embeddings(nodes), late_vectors(encoder, nodes, dimensions=embedding.dimensions))
+    nodes = IngestionPipeline(transformations=[PatternSplitter(), embedding]).run(documents=articles(country="France")[:1])
     before = "country: France\n\n"
-    spans = [(node.start_char_idx + len(before), node.end_char_idx + len(before)) for node in nodes]
+    spans = [(start + len(before), stop + len(before)) for start, stop in map(span_of, nodes)]
     (expected,) = encoder.encode_spans([before + TEXTS[0]], [spans], dimensions=embedding.dimensions)
-    assert_equal([node.embedding for node in nodes], expected)
+    assert_equal(embeddings(nodes), expected)
 
 
 def both_ways(embedding: TaskvecEmbedding) -> list[tuple[Any, Any, Any, Any]]:
@@ -124,14 +145,14 @@ def both_ways(embedding: TaskvecEmbedding) -> list[tuple[Any, Any, Any, Any]]:
             await embedding.aget_query_embedding(TEXTS[0]),
             await embedding.aget_text_embedding(TEXTS[0]),
             await embedding.aget_text_embedding_batch(TEXTS),
-            [node.embedding for node in await embedding.acall(articles())],
+            embeddings(await embedding.acall(articles())),
         )
 
     sync = (
         embedding.get_query_embedding(TEXTS[0]),
         embedding.get_text_embedding(TEXTS[0]),
         embedding.get_text_embedding_batch(TEXTS),
-        [node.embedding for node in embedding(articles())],
+        embeddings(embedding(articles())),
     )
     return [sync, asyncio.run(main())]
 
@@ -147,7 +168,7 @@ def check_cached(embedding: TaskvecEmbedding, encoder: Encoder, **options: Any) 
 
 
 class Callbacks(BaseCallbackHandler):
-    """Keeps what is told of embeddings."""
+    """Keeps the callbacks of embeddings."""
 
     def __init__(self) -> None:
         super().__init__([], [])
@@ -173,7 +194,8 @@ class Callbacks(BaseCallbackHandler):
     @property
     def embedded(self) -> list[tuple[list[str], list[list[float]]]]:
         """Chunks and embeddings of the events that ended."""
-        return [(told[EventPayload.CHUNKS], told[EventPayload.EMBEDDINGS]) for moment, told in self.seen if moment == "end"]
+        ends = [payload for moment, payload in self.seen if moment == "end"]
+        return [(payload[EventPayload.CHUNKS], payload[EventPayload.EMBEDDINGS]) for payload in ends]
 
 
 class Events(BaseEventHandler):

@@ -63,7 +63,7 @@ class Reference:
     def encode(
         self, texts: Sequence[str], task: Task | None, dimensions: int | None = None, limit: int = 8192
     ) -> NDArray[np.float32]:
-        """Mean over all tokens, cut to dimensions, normalised: (n, dimensions)."""
+        """Mean over all tokens, cut to dimensions, normalized: (n, dimensions)."""
         vectors = []
         for text in texts:
             ids = self.tokenizer.encode((task.instruction if task else "") + text).ids

@@ -65,9 +65,9 @@ class ModelConfig:
         native = raw.get("model_type") == "jina_embeddings_v3"  # its positions are rotary whatever else is written there
         for name, values in REQUIRED.items():
             if raw.get(name, values[0]) not in values and not (native and name == "position_embedding_type"):
-                message = f"{folder / 'config.json'}: {name} is {raw[name]!r}, taskvec implements {values[0]!r}"
+                message = f"{folder / 'config.json'}: {name} is {raw[name]!r}, but taskvec implements {values[0]!r} only"
                 raise CheckpointError(message)
-        with malformed(folder / "config.json"):
+        with parsing(folder / "config.json"):
             return cls._parse(raw, folder)
 
     @classmethod
@@ -99,26 +99,26 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); download it again") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, an object was expected")
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, but an object was expected")
     return content
 
 
 @contextmanager
-def malformed(source: Path) -> Iterator[None]:
-    """Settings that are missing or of another type become a CheckpointError that names the file."""
+def parsing(source: Path) -> Iterator[None]:
+    """Turn the error of a setting that is missing or of an unexpected type into a CheckpointError that names the file."""
     try:
         yield
     except KeyError as error:
         message = f"{source} lacks {error.args[0]!r}: is this a jina-embeddings-v3 model?"
         raise CheckpointError(message) from error
     except (TypeError, AttributeError) as error:
-        raise CheckpointError(f"{source} has a value of another type than expected ({error})") from error
+        raise CheckpointError(f"{source} has a value of an unexpected type ({error})") from error
 
 
 def _rope_theta(raw: dict[str, Any], folder: Path) -> float:
     rope = raw.get("rope_parameters") or {}
     if rope.get("rope_type", "default") != "default" or rope.get("partial_rotary_factor", 1) != 1:
-        raise CheckpointError(f"{folder / 'config.json'}: rope_parameters {rope} ask for more than plain RoPE")
+        raise CheckpointError(f"{folder / 'config.json'}: rope_parameters are {rope}, but taskvec implements plain RoPE only")
     for theta in (rope.get("rope_theta"), raw.get("rope_theta"), raw.get("rotary_emb_base"), raw.get("default_theta")):
         if theta is not None:
             return float(theta)

@@ -13,8 +13,8 @@ from taskvec.tasks import Task
 POOLING = "mean"
 
 # What the loader reads; other files in the folder may come and go.
-READ = ["config.json", "config_sentence_transformers.json", "tokenizer.json", "model*.safetensors*"]
-READ += [f"{task.adapter}/adapter_*" for task in Task]
+FINGERPRINTED_FILES = ["config.json", "config_sentence_transformers.json", "tokenizer.json", "model*.safetensors*"]
+FINGERPRINTED_FILES += [f"{task.adapter}/adapter_*" for task in Task]
 
 
 def fingerprint(located: Located) -> str:
@@ -27,7 +27,7 @@ def fingerprint(located: Located) -> str:
 def folder_digest(folder: Path, cache: Path | None = None) -> str:
     """SHA-256 over the relative names and contents of a model's files, cached by their sizes and times."""
     cache = cache or Path(HF_HOME) / "taskvec" / "fingerprints.json"
-    files = sorted({path for pattern in READ for path in folder.glob(pattern) if path.is_file()})
+    files = sorted({path for pattern in FINGERPRINTED_FILES for path in folder.glob(pattern) if path.is_file()})
     names = [path.relative_to(folder).as_posix() for path in files]
     stats = [(name, (stat := path.stat()).st_size, stat.st_mtime_ns) for name, path in zip(names, files, strict=True)]
     key = hashlib.sha256(json.dumps([str(folder.resolve()), stats]).encode()).hexdigest()

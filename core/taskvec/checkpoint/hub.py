@@ -18,12 +18,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from taskvec.model_names import DEFAULT_MODEL, MINI
+from taskvec.names import DEFAULT_MODEL, MINI
 
 # Everything a model needs and nothing that could run code or is another format (onnx, pickles).
-PATTERNS = ["*.json", "*.safetensors"]
+DOWNLOAD_PATTERNS = ["*.json", "*.safetensors"]
 
-LICENCE = "The jina-embeddings-v3 weights are licensed CC BY-NC 4.0: free for non-commercial use, ask Jina AI for the rest."
+LICENSE_NOTICE = (
+    "The jina-embeddings-v3 weights are licensed CC BY-NC 4.0: free for non-commercial use; for any other, ask Jina AI."
+)
 
 log = logging.getLogger("taskvec")
 
@@ -45,7 +47,22 @@ def locate(
     local_files_only: bool = False,
     token: str | None = None,
 ) -> Located:
-    """Find the bundled model, a local folder or a hub model; every failure is a built-in exception that says what to do."""
+    """Find the bundled model, a local folder or a hub model, which is downloaded if need be.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        revision: As in `Encoder.from_pretrained`, and so are the others.
+        cache_dir: Where the hub's files are kept.
+        local_files_only: Never use the network.
+        token: An access token of the hub.
+
+    Raises:
+        FileNotFoundError: There is no such folder, model or revision.
+        PermissionError: The model is gated.
+        ConnectionError: The model is not in the cache and cannot be downloaded.
+        OSError: The disk is full, or cannot be written.
+        ValueError: The name is not one, or a folder came with a revision.
+    """
     folder = Path(__file__).parents[1] / MINI if model == MINI else Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
@@ -53,17 +70,17 @@ def locate(
             raise ValueError(f"{model} is {kind}, which has no revision {revision!r}: leave revision out")
         return Located(folder, model, None)
     if re.match(r"[./~]|.*[/\\].*[/\\]|.:\\", model):
-        raise FileNotFoundError(f"there is no model folder {model}; give an existing folder or a hub id like {DEFAULT_MODEL}")
+        raise FileNotFoundError(f"there is no model folder {model}: name an existing folder or a hub id like {DEFAULT_MODEL}")
     try:
         if not (local_files_only or HF_HUB_OFFLINE or try_to_load_from_cache(model, "config.json", cache_dir, revision)):
-            log.warning("Downloading %s. %s", model, LICENCE)
+            log.warning("Downloading %s. %s", model, LICENSE_NOTICE)
         path = snapshot_download(
             model,
             revision=revision,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             token=token,
-            allow_patterns=PATTERNS,
+            allow_patterns=DOWNLOAD_PATTERNS,
         )
     except Exception as error:  # the hub's HTTP library differs between its versions
         offline = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE" if HF_HUB_OFFLINE else ""

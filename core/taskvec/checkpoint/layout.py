@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from taskvec.checkpoint.config import ModelConfig, malformed, read_json
+from taskvec.checkpoint.config import ModelConfig, parsing, read_json
 from taskvec.checkpoint.tensors import TensorFile, TensorRef
 from taskvec.errors import CheckpointError
 
@@ -35,10 +35,10 @@ TOKEN_TYPES = "embeddings.token_type_embeddings"
 
 
 def weight_files(folder: Path, name: str = "model") -> list[Path]:
-    """The safetensors files of a folder, sharded or not; raises CheckpointError where there are only pickles."""
+    """The safetensors files of a folder, sharded or not; raises CheckpointError if there are only pickles."""
     index = folder / f"{name}.safetensors.index.json"
     if index.is_file():
-        with malformed(index):
+        with parsing(index):
             files = [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
     else:
         files = [folder / f"{name}.safetensors"]
@@ -46,7 +46,7 @@ def weight_files(folder: Path, name: str = "model") -> list[Path]:
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
     if missing and pickles:
         raise CheckpointError(
-            f"{folder} holds its weights as pickle ({', '.join(pickles)}), which can run any code when loaded. "
+            f"{folder} stores its weights as pickles ({', '.join(pickles)}), which can run any code when they are loaded. "
             "taskvec reads safetensors only: convert with transformers' save_pretrained and load that folder"
         )
     if missing:

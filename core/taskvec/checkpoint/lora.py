@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from taskvec.checkpoint.config import ModelConfig, StackedAdapters, malformed, read_json
+from taskvec.checkpoint.config import ModelConfig, StackedAdapters, parsing, read_json
 from taskvec.checkpoint.layout import QKV, modules, native_name, read_tensors, split_qkv, weight_files
 from taskvec.checkpoint.tensors import TensorRef
 from taskvec.errors import CheckpointError
@@ -37,7 +37,7 @@ def stacked_adapters(
     """Adapters of the original layout: entry i of every stack belongs to the i-th of ``lora_adaptations``."""
     for ref in tensors.values():
         if ref.shape[0] != len(stacked.names):
-            raise CheckpointError(f"{ref} stacks {ref.shape[0]} adapters, config.json names {len(stacked.names)}")
+            raise CheckpointError(f"{ref} stacks {ref.shape[0]} adapters, but config.json names {len(stacked.names)}")
     adapters = {}
     for index, name in enumerate(stacked.names):
         if name in list(Task):
@@ -68,7 +68,7 @@ def _peft_ranks(settings: dict[str, Any], names: Iterable[str], path: Path) -> d
     """Rank and scale of every module the adapter targets, by PEFT's rules (suffix list or regular expression)."""
     source = path / "adapter_config.json"
     _refuse_other_than_lora(settings, source)
-    with malformed(source):
+    with parsing(source):
         targets = settings["target_modules"]
         targeted = [module for module in names if _targeted(module, targets)]
         ranks = _by_pattern(settings.get("rank_pattern"), targeted, settings["r"], source)
@@ -87,7 +87,7 @@ def _refuse_other_than_lora(settings: dict[str, Any], source: Path) -> None:
         others.append("bias")
     if others:
         used = ", ".join(f"{name}={settings.get(name)!r}" for name in others)
-        raise CheckpointError(f"{source}: only plain LoRA adapters can be merged faithfully, this one states {used}")
+        raise CheckpointError(f"{source}: only plain LoRA adapters can be merged faithfully, but this one has {used}")
 
 
 def _aliases(module: str) -> list[str]:
@@ -137,7 +137,7 @@ def _pair(
         if left.shape != (rows, rank) or right.shape != (rank, columns):
             raise CheckpointError(
                 f"{left} and {right.key} have shapes {left.shape} and {right.shape}, "
-                f"{module} at rank {rank} calls for {(rows, rank)} and {(rank, columns)}"
+                f"but {module} at rank {rank} calls for {(rows, rank)} and {(rank, columns)}"
             )
         updates[module] = LowRank(left, right, scale)
     if left_over:

@@ -31,7 +31,17 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Open a model folder in either layout; raises CheckpointError naming the missing or left-over tensor."""
+    """Open a model folder in either layout.
+
+    Args:
+        folder: With config.json, tokenizer.json and safetensors files.
+
+    Returns:
+        Every tensor by name; their values are read later.
+
+    Raises:
+        CheckpointError: Something is missing, left over or of another shape. The message names the file and the part.
+    """
     config = ModelConfig.read(folder)
     found = read_tensors(weight_files(folder))
     weights = split_qkv({name: ref for name, ref in found.items() if "lora_" not in name})
@@ -54,4 +64,4 @@ def _check_names(found: Mapping[str, TensorRef], expected: Mapping[str, tuple[in
         if name not in expected:
             raise CheckpointError(f"{ref} is not part of jina-embeddings-v3: refusing to guess what it does")
         if ref.shape != expected[name]:
-            raise CheckpointError(f"{ref} has shape {ref.shape}, config.json calls for {expected[name]}")
+            raise CheckpointError(f"{ref} has shape {ref.shape}, but config.json calls for {expected[name]}")

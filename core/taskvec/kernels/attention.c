@@ -5,7 +5,7 @@
    and keys, softmax, products with values, which stay in tile registers from block to block. What is computed for a sequence
    depends on nothing else: not on its neighbours, not on the number of threads.
 
-   amx.py compiles this with DIM, the head_dim, 32 or 64. Tiles: 0 to 3 sums of values, 4 and 5 scores, 6 the first factor, 7 the second.
+   attention.py compiles this with DIM, the head_dim, 32 or 64. Tiles: 0 to 3 sums of values, 4 and 5 scores, 6 the first factor, 7 the second.
    All tiles are 16 rows of 64 bytes. */
 #include <immintrin.h>
 #include <math.h>

@@ -20,30 +20,30 @@ SINGLE_THREAD_TOKENS = 32  # up to which waking other threads costs more than it
 class AttentionKernel:
     """The compiled attention.c for one width of heads."""
 
-    compiled: KernelLibrary
+    library: KernelLibrary
 
     def attend(self, qkv: Tensor, cos: Tensor, sin: Tensor, batch: PackedTensors) -> Tensor:
         """qkv (T, 3, heads, head_dim), cos (T, 1, 1, head_dim), sin half as wide, all bfloat16 -> (T, heads, head_dim)."""
-        library, parallel = self.compiled
+        functions, parallel = self.library
         tokens, _, heads, head_dim = qkv.shape
         qkv, cos, sin = qkv.contiguous(), cos.contiguous(), sin.contiguous()
         threads = torch.get_num_threads() if tokens > SINGLE_THREAD_TOKENS else 1
         longest = max(batch.lengths)
-        space = torch.empty(threads * library.taskvec_space(longest), dtype=torch.uint8)
+        space = torch.empty(threads * functions.taskvec_space(longest), dtype=torch.uint8)
         out = torch.empty(tokens, heads, head_dim, dtype=torch.bfloat16)
         pointers = [x.data_ptr() for x in (qkv, cos, sin, out, batch.cu_seqlens, space)]
-        library.taskvec_attention(*pointers, len(batch.lengths), heads, longest, threads, parallel)
+        functions.taskvec_attention(*pointers, len(batch.lengths), heads, longest, threads, parallel)
         return out
 
 
 @cache
 def attention_kernel(head_dim: int) -> AttentionKernel | None:
-    """The kernel for heads of this width, or None where it cannot be had."""
+    """The kernel for heads of this width, or None if it cannot be used here."""
     if head_dim not in HEAD_DIMS:
         return None
-    compiled = open_library(SOURCE, AMX_CAPABILITIES, (*AMX_FLAGS, f"-DDIM={head_dim}"))
-    if compiled is None:
+    library = open_library(SOURCE, AMX_CAPABILITIES, (*AMX_FLAGS, f"-DDIM={head_dim}"))
+    if library is None:
         return None
-    compiled.library.taskvec_space.restype = ctypes.c_size_t
-    compiled.library.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4 + [ctypes.c_void_p]
-    return AttentionKernel(compiled)
+    library.functions.taskvec_space.restype = ctypes.c_size_t
+    library.functions.taskvec_attention.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4 + [ctypes.c_void_p]
+    return AttentionKernel(library)

@@ -1,4 +1,4 @@
-"""Opening a compiled C file where the machine has what it takes: the CPU's instructions, Linux, and the OpenMP of torch.
+"""Opens a compiled C file if the machine has what it takes: the CPU's instructions, Linux, and the OpenMP of torch.
 
 Knows processors and libraries, not what is computed. TASKVEC_NATIVE=0 turns every kernel off.
 """
@@ -21,7 +21,7 @@ AMX_FLAGS = (
     "-O3", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mfma",
     "-mprefer-vector-width=512",
 )  # fmt: skip
-"""What the compiler of such a kernel is told."""
+"""The compiler's flags for such a kernel."""
 REQUEST_TILES = (158, 0x1023, 18)  # arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA on x86-64
 
 log = logging.getLogger("taskvec")
@@ -30,17 +30,20 @@ log = logging.getLogger("taskvec")
 class KernelLibrary(NamedTuple):
     """A compiled library, and GOMP_parallel, which starts the threads of torch's own OpenMP: a second OpenMP would fight it."""
 
-    library: ctypes.CDLL
+    functions: ctypes.CDLL
     parallel: ctypes.c_void_p
 
 
 def open_library(source: Path, capabilities: Sequence[str], flags: Sequence[str]) -> KernelLibrary | None:
-    """The compiled `source`, or None where the CPU, the system, the compiler or torch lack what it needs.
+    """Open the compiled `source`.
 
     Args:
         source: The C file.
         capabilities: What the CPU must have, by the names of torch.cpu.get_capabilities.
         flags: Passed to the compiler.
+
+    Returns:
+        The library, or None if the CPU, the system, the compiler or torch lacks what it needs.
     """
     has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch lack it
     fits = sys.platform == "linux" and all(has.get(name) for name in capabilities)
@@ -62,7 +65,7 @@ def open_library(source: Path, capabilities: Sequence[str], flags: Sequence[str]
 
 
 def acquire_tiles() -> bool:
-    """Ask Linux for the tiles of AMX, for all threads of this process; gives whether it granted them.
+    """Ask Linux for the tiles of AMX, for all threads of this process, and return whether it granted them.
 
     Source: https://docs.kernel.org/arch/x86/xstate.html
     """

@@ -1,5 +1,5 @@
-/* Linear layers in int8 on CPUs with AMX: x (T, inputs) in bfloat16 is quantised, each row by its own range in 256 steps,
-   multiplied with weights that were quantised and laid out before, and scaled back, with what follows fused in. What is computed
+/* Linear layers in int8 on CPUs with AMX: x (T, inputs) in bfloat16 is quantized, each row by its own range in 256 steps,
+   multiplied with weights that were quantized and laid out before, and scaled back, with what follows fused in. What is computed
    for a row depends on nothing else: not on the other rows, not on the number of threads.
 
    Steps of x are counted from the one that stands for 0, the row's zero, which is taken out of the sums again by `totals`.
@@ -13,11 +13,12 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TILE 1024        /* bytes */
 #define SHARE (1 << 20)  /* bytes of steps that are taken through all panels: they stay in the second cache */
 #define STREAM (1 << 20) /* results above which they are written past the caches, into which each line would be read first */
-#define PART 4           /* rows that are quantised as one piece of work */
+#define PART 4           /* rows that are quantized as one piece of work */
 #define LEAST 1.2e-38f   /* of a step, so that it and its reciprocal are normal numbers */
 #define FENCE __asm__ volatile("" ::: "memory") /* gcc does not know that tiles are loaded from memory */
 #define INLINE static inline __attribute__((always_inline))
@@ -34,7 +35,7 @@ typedef struct {
     bf16 *out;                  /* (T, outputs) */
     char *steps;
     float *row_scales, *row_zeros;
-    int rows, inputs, outputs, then;
+    int rows, inputs, outputs, epilogue;
     int depth, panels, group; /* tiles along the inputs; rows that are taken through all panels */
     int stream;               /* whether results are written past the caches */
     int row, ready, piece;    /* counted up by those who take or have done one */
@@ -89,7 +90,7 @@ static inline __m128i rounded(__m256i x, __m512 factor, __m512i zero) {
 }
 
 /* One row to steps of -128 to 127. What is no number stays none: it gets into the scale. */
-static void quantise(const Call *call, int row) {
+static void quantize(const Call *call, int row) {
     const int n = call->inputs;
     const bf16 *x = call->x + (size_t)row * n;
     char *out = call->steps + (size_t)(row / 16) * call->depth * TILE + row % 16 * 64;
@@ -126,7 +127,7 @@ static inline __m512 gelu(__m512 x) {
 }
 
 /* Rows `from` to `to` of a block from sums to results. */
-INLINE void finish(const Call *call, const Block *block, int from, int to, const int then) {
+INLINE void finish(const Call *call, const Block *block, int from, int to, const int epilogue) {
     const int column = block->panel * 32, n = call->outputs - column;
     const __mmask32 mask = n >= 32 ? 0xffffffffu : (1u << n) - 1;
     const __m512 scale[] = {_mm512_loadu_ps(call->scales + column), _mm512_loadu_ps(call->scales + column + 16)};
@@ -142,9 +143,9 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
         for (int j = 0; j < 2; j++) {
             y[j] = _mm512_fnmadd_ps(zero, total[j], _mm512_cvtepi32_ps(_mm512_load_si512(sums + 256 * j)));
             y[j] = _mm512_fmadd_ps(_mm512_mul_ps(y[j], scale[j]), by, bias[j]);
-            if (then == GELU) y[j] = gelu(y[j]);
+            if (epilogue == GELU) y[j] = gelu(y[j]);
         }
-        if (then == ADD) {
+        if (epilogue == ADD) {
             const __m512i old = _mm512_maskz_loadu_epi16(mask, call->residual + place);
             y[0] = _mm512_add_ps(y[0], widen(_mm512_castsi512_si256(old)));
             y[1] = _mm512_add_ps(y[1], widen(_mm512_extracti64x4_epi64(old, 1)));
@@ -160,7 +161,7 @@ INLINE void finish(const Call *call, const Block *block, int from, int to, const
 /* Products of up to 16 or 32 rows and a panel, while the block before is finished and a part of what comes next is read ahead:
    adding up in tiles leaves the rest of the core free. */
 INLINE void multiply(const Call *call, Block *block, int row, int panel, const char *ahead, int lines, const int tall,
-                     const int then) {
+                     const int epilogue) {
     const int depth = call->depth;
     const char *a = call->steps + (size_t)(row / 16) * depth * TILE, *b = call->weight + (size_t)panel * depth * 2 * TILE;
     const char *below = a + (size_t)depth * TILE;
@@ -180,7 +181,7 @@ INLINE void multiply(const Call *call, Block *block, int row, int panel, const c
             _tile_dpbssd(2, 5, 6);
             _tile_dpbssd(3, 5, 7);
         }
-        finish(call, block, 32 * k / depth, 32 * (k + 1) / depth, then);
+        finish(call, block, 32 * k / depth, 32 * (k + 1) / depth, epilogue);
     }
     FENCE;
     _tile_stored(0, block->sums, 64);
@@ -192,7 +193,7 @@ INLINE void multiply(const Call *call, Block *block, int row, int panel, const c
 }
 
 /* Take a group of rows through one panel after the other, until none is left; `piece` is the first. */
-INLINE void take_pieces(Call *call, int piece, const int then) {
+INLINE void take_pieces(Call *call, int piece, const int epilogue) {
     Block block = {.count = 0};
     const int all = ceil_to(call->rows, call->group) / call->group * call->panels;
     while (piece < all) {
@@ -203,21 +204,21 @@ INLINE void take_pieces(Call *call, int piece, const int then) {
         for (int i = 0; i < blocks; i++) {
             const int from = (int)((long)lines * i / blocks), to = (int)((long)lines * (i + 1) / blocks), row = first + 32 * i;
             if (last - row > 16)
-                multiply(call, &block, row, panel, ahead + (size_t)from * 64, to - from, 1, then);
+                multiply(call, &block, row, panel, ahead + (size_t)from * 64, to - from, 1, epilogue);
             else
-                multiply(call, &block, row, panel, ahead + (size_t)from * 64, to - from, 0, then);
+                multiply(call, &block, row, panel, ahead + (size_t)from * 64, to - from, 0, epilogue);
         }
         piece = next;
     }
-    finish(call, &block, 0, 32, then);
+    finish(call, &block, 0, 32, epilogue);
 }
 
-/* What each thread does: its share of quantising, then, when all rows are done, of the products. */
+/* What each thread does: first its share of quantizing; when all rows are done, its share of the products. */
 static void work(void *data) {
     Call *call = data;
     for (int row; (row = __atomic_fetch_add(&call->row, PART, __ATOMIC_RELAXED)) < call->rows;) {
         const int end = min(row + PART, call->rows);
-        for (int r = row; r < end; r++) quantise(call, r);
+        for (int r = row; r < end; r++) quantize(call, r);
         __atomic_fetch_add(&call->ready, end - row, __ATOMIC_RELEASE);
     }
     const int piece = take(&call->piece);
@@ -233,9 +234,9 @@ static void work(void *data) {
     for (int i = 0; __atomic_load_n(&call->ready, __ATOMIC_ACQUIRE) < call->rows; i++) i < 1000 ? _mm_pause() : (void)usleep(10);
     FENCE;
     _tile_loadconfig(&tiles);
-    if (call->then == PLAIN) take_pieces(call, piece, PLAIN);
-    if (call->then == GELU) take_pieces(call, piece, GELU);
-    if (call->then == ADD) take_pieces(call, piece, ADD);
+    if (call->epilogue == PLAIN) take_pieces(call, piece, PLAIN);
+    if (call->epilogue == GELU) take_pieces(call, piece, GELU);
+    if (call->epilogue == ADD) take_pieces(call, piece, ADD);
     _tile_release();
     _mm_sfence(); /* results past the caches are seen by whoever goes on after this */
 }
@@ -245,9 +246,9 @@ size_t taskvec_space(int rows, int inputs) {
     return (size_t)ceil_to(rows, 32) * ceil_to(inputs, 64) + (size_t)rows * 2 * sizeof(float);
 }
 
-/* A whole layer; `then` is one of PLAIN, GELU and ADD, `space` begins at a multiple of 64. */
+/* A whole layer; `epilogue` is one of PLAIN, GELU and ADD, `space` begins at a multiple of 64. */
 void taskvec_linear(const bf16 *x, const char *weight, const float *scales, const float *totals, const float *bias,
-                    const bf16 *residual, bf16 *out, char *space, int rows, int inputs, int outputs, int then, int threads,
+                    const bf16 *residual, bf16 *out, char *space, int rows, int inputs, int outputs, int epilogue, int threads,
                     Parallel parallel) {
     if (rows == 0) return;
     const int depth = ceil_to(inputs, 64) / 64, panels = ceil_to(outputs, 32) / 32;
@@ -259,7 +260,7 @@ void taskvec_linear(const bf16 *x, const char *weight, const float *scales, cons
     Call call = {
         .x = x, .residual = residual, .weight = weight, .scales = scales, .totals = totals, .bias = bias, .out = out,
         .steps = space, .row_scales = row_scales, .row_zeros = row_scales + rows, .rows = rows, .inputs = inputs,
-        .outputs = outputs, .then = then, .depth = depth, .panels = panels, .stream = stream,
+        .outputs = outputs, .epilogue = epilogue, .depth = depth, .panels = panels, .stream = stream,
         .group = ceil_to((rows + groups - 1) / groups, 32),
     };
     if (threads > 1)

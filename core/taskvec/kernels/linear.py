@@ -1,4 +1,4 @@
-"""How linear.c is called: linear layers in int8 on CPUs with AMX, and where they can be had. Knows tensors, no model."""
+"""How linear.c is called: linear layers in int8 on CPUs with AMX, and where they can be used. Knows tensors, no model."""
 
 import ctypes
 import logging
@@ -17,7 +17,7 @@ SOURCE = Path(__file__).with_name("linear.c")
 CAPABILITIES = (*AMX_CAPABILITIES, "amx_int8")
 FLAGS = (*AMX_FLAGS, "-mamx-int8")
 PLAIN, GELU, ADD = range(3)  # the epilogues of linear.c
-SINGLE_THREAD_BYTES = 2**18  # of weights, once for each 32 rows, up to which waking other threads costs more than it saves
+SINGLE_THREAD_BYTES = 2**18  # weights, once for each 32 rows, up to which waking other threads costs more than it saves
 
 log = logging.getLogger("taskvec")
 
@@ -61,15 +61,15 @@ class AmxLinear(NamedTuple):
         return self._run(x, ADD, residual.contiguous())
 
     def _run(self, x: Tensor, epilogue: int, residual: Tensor | None) -> Tensor:
-        compiled = linear_kernel()
-        assert compiled
-        library, parallel = compiled
+        kernel = linear_kernel()
+        assert kernel
+        functions, parallel = kernel
         x = x.contiguous()
         rows, inputs = x.shape
         out = torch.empty(rows, self.outputs, dtype=torch.bfloat16)
-        space = torch.empty(library.taskvec_space(rows, inputs), dtype=torch.uint8)
+        space = torch.empty(functions.taskvec_space(rows, inputs), dtype=torch.uint8)
         threads = torch.get_num_threads() if len(self.weight) * -(-rows // 32) > SINGLE_THREAD_BYTES else 1
-        library.taskvec_linear(
+        functions.taskvec_linear(
             x.data_ptr(), self.weight.data_ptr(), self.scales.data_ptr(), self.totals.data_ptr(),
             self.bias.data_ptr(), None if residual is None else residual.data_ptr(), out.data_ptr(), space.data_ptr(),
             rows, inputs, self.outputs, epilogue, threads, parallel,
@@ -79,13 +79,13 @@ class AmxLinear(NamedTuple):
 
 @cache
 def linear_kernel() -> KernelLibrary | None:
-    """The compiled kernel, or None where it cannot be had."""
-    compiled = open_library(SOURCE, CAPABILITIES, FLAGS)
-    if compiled is None:
+    """The compiled kernel, or None if it cannot be used here."""
+    kernel = open_library(SOURCE, CAPABILITIES, FLAGS)
+    if kernel is None:
         return None
-    compiled.library.taskvec_space.restype = ctypes.c_size_t
-    compiled.library.taskvec_linear.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int] * 5 + [ctypes.c_void_p]
-    return compiled
+    kernel.functions.taskvec_space.restype = ctypes.c_size_t
+    kernel.functions.taskvec_linear.argtypes = [ctypes.c_void_p] * 8 + [ctypes.c_int] * 5 + [ctypes.c_void_p]
+    return kernel
 
 
 @cache
@@ -101,5 +101,5 @@ def amx_int8_works() -> bool:
     pairs = ((ours(x), plain), (ours.gelu(x), F.gelu(plain)), (ours.add(x, residual), plain + residual))
     if all(torch.allclose(one.float(), other, rtol=0.02, atol=0.05) for one, other in pairs):
         return True
-    log.warning("taskvec: linear.c computes something else on this machine, torch does the products")
+    log.warning("taskvec: linear.c gives wrong results on this machine, so torch computes the products")
     return False

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from taskvec_integrations.ingestion.report import SHOWN, Failure
+from taskvec_integrations.ingestion.report import MAX_SHOWN_FAILURES, Failure
 
 EXIT_DONE, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 3, 130
 """Exit codes beside 1 (an error ended the command) and 2 (wrong usage)."""
@@ -71,7 +71,7 @@ def progress_bar(activity: str, total: int | None, unit: str) -> Iterator[Update
 
 def print_failures(failures: Sequence[Failure]) -> None:
     """Print the first failures on stderr, a line each."""
-    for failure in failures[:SHOWN]:
+    for failure in failures[:MAX_SHOWN_FAILURES]:
         print_line(f"failed: {failure}")
-    if len(failures) > SHOWN:
-        print_line(f"... and {len(failures) - SHOWN:,} more")
+    if len(failures) > MAX_SHOWN_FAILURES:
+        print_line(f"... and {len(failures) - MAX_SHOWN_FAILURES:,} more")

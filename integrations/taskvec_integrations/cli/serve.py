@@ -1,12 +1,16 @@
-"""``taskvec serve``: its options, and a server that stops as it should. Light to import; the server comes when it runs."""
+"""``taskvec serve``: its options. Light to import; the server is imported when the command runs.
+
+What an option means and its default stand in serve_options.py, where it is also a setting of the server.
+"""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from taskvec import DEFAULT_MODEL
+from taskvec_integrations import serve_options as options
 
 
 class LogFormat(StrEnum):
@@ -19,6 +23,11 @@ class LogFormat(StrEnum):
 MODEL = "The model"
 LIMITS = "Limits"
 SECURITY = "Security"
+
+
+def _setting(option: options.ServeOption, panel: str, *names: str) -> Any:
+    """An option that is None unless given: the setting then comes from the environment, or is its default."""
+    return typer.Option(*names, help=option.help, show_default=option.shown_default, rich_help_panel=panel)
 
 
 def serve(
@@ -35,63 +44,63 @@ def serve(
     max_batch_tokens: Annotated[
         int | None,
         typer.Option(
-            help="Tokens of a batch (512 on a CPU, 16384 on a GPU): fewer answer sooner.",
+            help="Tokens of a batch; small batches answer queries sooner.",
+            show_default="512 on a CPU, 16384 on a GPU",
             envvar="TASKVEC_MAX_BATCH_TOKENS",
             min=1,
             rich_help_panel=MODEL,
         ),
     ] = None,
-    served_model_name: Annotated[
-        list[str] | None,
-        typer.Option(help="What clients call the model; by default its name and jina-embeddings-v3.", rich_help_panel=MODEL),
-    ] = None,
-    default_task: Annotated[
-        str | None, typer.Option(help="Of requests without a task; none is the bare model.", rich_help_panel=MODEL)
+    served_model_name: Annotated[list[str] | None, _setting(options.SERVED_MODEL_NAMES, MODEL)] = None,
+    default_task: Annotated[str | None, _setting(options.DEFAULT_TASK, MODEL)] = None,
+    recognize_instructions: Annotated[
+        bool | None, _setting(options.RECOGNIZE_INSTRUCTIONS, MODEL, "--recognize-instructions")
     ] = None,
     recognise_instructions: Annotated[
-        bool | None,
-        typer.Option(
-            "--recognise-instructions", help="Texts that begin with a task's instruction have that task.", rich_help_panel=MODEL
-        ),
+        bool | None, typer.Option("--recognise-instructions", help="The earlier spelling.", hidden=True)
     ] = None,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets others in, and needs a key.", envvar="TASKVEC_HOST")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.", envvar="TASKVEC_PORT", min=0, max=65535)] = 8080,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(help="Keys that open the server, one a line; or set TASKVEC_API_KEYS.", rich_help_panel=SECURITY),
-    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in and needs a key.", envvar="TASKVEC_HOST")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes a free one.", envvar="TASKVEC_PORT", min=0, max=65535)
+    ] = 8080,
+    api_key_file: Annotated[Path | None, _setting(options.API_KEY_FILE, SECURITY)] = None,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Listen to others without a key.", envvar="TASKVEC_INSECURE", rich_help_panel=SECURITY),
+        typer.Option(
+            "--insecure", help="Let other machines in without a key.", envvar="TASKVEC_INSECURE", rich_help_panel=SECURITY
+        ),
     ] = False,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="Serve HTTPS with this.", rich_help_panel=SECURITY)] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its private key.", rich_help_panel=SECURITY)] = None,
-    max_inputs: Annotated[int | None, typer.Option(help="Texts of a request (2048).", rich_help_panel=LIMITS)] = None,
-    max_body_mib: Annotated[float | None, typer.Option(help="Size of a request (16).", rich_help_panel=LIMITS)] = None,
-    max_requests: Annotated[int | None, typer.Option(help="Held at a time (512).", rich_help_panel=LIMITS)] = None,
-    max_waiting_tokens: Annotated[
-        int | None, typer.Option(help="Of the queue (64 full batches, 262144 at least).", rich_help_panel=LIMITS)
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(help="Serve HTTPS with this certificate.", rich_help_panel=SECURITY)
     ] = None,
-    patience: Annotated[
-        float | None, typer.Option(help="Seconds that a request waits for room there before 429 (4).", rich_help_panel=LIMITS)
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option(help="The private key of the certificate.", rich_help_panel=SECURITY)
     ] = None,
-    stop_seconds: Annotated[int, typer.Option(min=0, help="What is being served may take this long when the server stops.")] = 30,
+    max_inputs: Annotated[int | None, _setting(options.MAX_INPUTS, LIMITS)] = None,
+    max_body_mib: Annotated[float | None, _setting(options.MAX_BODY_MIB, LIMITS)] = None,
+    max_requests: Annotated[int | None, _setting(options.MAX_REQUESTS, LIMITS)] = None,
+    max_waiting_tokens: Annotated[int | None, _setting(options.MAX_WAITING_TOKENS, LIMITS)] = None,
+    patience: Annotated[float | None, _setting(options.PATIENCE, LIMITS)] = None,
+    stop_seconds: Annotated[int, typer.Option(min=0, help="When the server stops, open requests may take so many seconds.")] = 30,
     log_format: Annotated[
-        LogFormat, typer.Option(help="One line a request, without its texts.", envvar="TASKVEC_LOG_FORMAT")
+        LogFormat, typer.Option(help="Format of the log, which has one line a request and no texts.", envvar="TASKVEC_LOG_FORMAT")
     ] = LogFormat.TEXT,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the model over HTTP to clients of Jina, OpenAI, Text Embeddings Inference, Pinecone, SageMaker and Dify.
 
     Point their base URL at http://HOST:PORT/v1 (or what the client expects; /docs lists all routes). Open http://HOST:PORT in a
-    browser to try it. Most options are also read from the environment: TASKVEC_MODEL for --model, TASKVEC_API_KEYS for keys.
+    browser to try it. Most options can also be set in the environment, for example TASKVEC_MODEL for --model and TASKVEC_API_KEYS
+    for keys.
     """
     from taskvec_integrations.server import command
 
-    settings = command.settings(
-        served_model_names=tuple(served_model_name) if served_model_name else None,
+    settings = command.read_settings(
+        served_model_names=served_model_name or None,
         default_task=default_task,
-        recognise_instructions=recognise_instructions,
+        recognize_instructions=recognize_instructions or recognise_instructions,
         api_key_file=api_key_file,
         max_inputs=max_inputs,
         max_body_mib=max_body_mib,
@@ -99,10 +108,9 @@ def serve(
         max_waiting_tokens=max_waiting_tokens,
         patience=patience,
     )
-    bound = command.bind(host, port, settings, insecure)
     command.run(
-        bound,
-        command.Model(model, device or None, dtype, max_batch_tokens),
+        command.bind(host, port, settings, insecure),
+        command.ModelOptions(model, device or None, dtype, max_batch_tokens),
         settings,
-        command.Running(stop_seconds, log_format.value, log_level, ssl_certfile, ssl_keyfile),
+        command.ProcessOptions(stop_seconds, log_format.value, log_level, ssl_certfile, ssl_keyfile),
     )

@@ -1,131 +1,36 @@
-"""The seam between a Store and a vector database: what a backend is asked, and what it is handed.
+"""Backend: what a store asks of a vector database. A new database is one file: a subclass of Backend, and a Store that makes it.
 
-A new database is one subclass of `Backend` (how to find and create the collection, what it holds, how to write, delete and query)
-and a Store whose constructor makes it:
+    class MyStore(Store):
+        def __init__(self, client, collection, **options: Unpack[StoreOptions]):
+            super().__init__(MyBackend(client, collection), **options)
 
-    class MilvusStore(Store):
-        def __init__(self, client, collection, *, precision="float32", ..., **options: Unpack[StoreOptions]):
-            super().__init__(MilvusBackend(client, collection, precision, ...), **options)
-
-Everything else is written once, in `Store` and `ingest`, and a backend need not think of it: encoding, tasks, ids, hashes,
-cutting batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report.
-Methods raise the errors of their client as they come; `retry_after` and `refused` say what those mean, any other error ends
-the run.
+Everything else is written once, in `Store` and `ingestion/`, and a backend need not think of it: encoding, tasks, ids, hashes,
+batches, refusing a collection of another model, overlap, retries, splitting a refused batch, progress, the report.
+tests/support/fake_backend.py is a whole backend, over a dictionary: copy it, replace the dictionary by the client, and add the
+store to tests/support/databases.py, which runs the contract of all stores over it.
 """
 
-import json
-import uuid
 from abc import ABC, abstractmethod
-from asyncio import AbstractEventLoop
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from taskvec_integrations.ingestion.async_source import caller_loop
+from taskvec_integrations.ingestion.points import BARE, FIELDS, HASH_FIELD, Hit, Point, Record, Vector, uuid_of
 
-from taskvec import Task
-
-Vector = NDArray[np.float32]
-
-METRIC = "cosine"
-BARE = "none"
-"""How a record calls the bare model, which has no task."""
-HASH_FIELD = "taskvec_hash"
-FIELDS = ("document_id", "chunk", "text", HASH_FIELD)
-"""What every stored point carries beside the user's payload, whose keys cannot have these names."""
-
-ID_NAMESPACE = uuid.UUID("5f0d4a35-2f1b-5a2c-9c0e-7a3c1b8e4d61")
-"""Of the ids of points. Changing it makes every collection be written again."""
-
-caller_loop: ContextVar[AbstractEventLoop | None] = ContextVar("taskvec_caller_loop", default=None)
-"""The event loop whose coroutine waits for this call (aingest, asearch), for a client that may only be used there."""
-
-
-def uuid_of(document_id: str, chunk: int) -> str:
-    """The id of a chunk: a UUID that is the same in every run."""
-    return str(uuid.uuid5(ID_NAMESPACE, f"{document_id}/{chunk}"))
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A chunk as it is stored: `id` is `Backend.point_id`'s, `vector` (dimensions,) float32 of unit length, `payload` the user's.
-
-    `hash` is an opaque text of at most 80 ASCII characters. `vector` is empty where only the payload changed (`write_payloads`).
-    """
-
-    id: str
-    document_id: str
-    chunk: int
-    text: str
-    hash: str
-    payload: Mapping[str, Any]
-    payload_bytes: int
-    vector: Vector
-
-    def fields(self) -> dict[str, Any]:
-        """All that is stored beside id and vector: the user's payload and `FIELDS`."""
-        return {**self.payload, **dict(zip(FIELDS, (self.document_id, self.chunk, self.text, self.hash), strict=True))}
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that a search found; `score` is the cosine, `payload` the user's own (without `FIELDS`)."""
-
-    id: str
-    document_id: str
-    chunk: int
-    score: float
-    text: str
-    payload: dict[str, Any]
-
-    @classmethod
-    def of(cls, id: str, score: float, fields: Mapping[str, Any]) -> Self:
-        """A hit from what `Point.fields` stored (or somebody else, who may have left fields out)."""
-        payload = {name: value for name, value in fields.items() if name not in FIELDS}
-        return cls(id, fields.get("document_id", id), fields.get("chunk", 0), score, fields.get("text", ""), payload)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """How the vectors of a collection were made; written into the collection itself, compared whenever it is used again.
-
-    document_task: a task's name, or BARE.
-    """
-
-    fingerprint: str
-    dimensions: int
-    document_task: str
-    late_chunking: bool
-    metric: str = METRIC
-
-    @property
-    def task(self) -> Task | None:
-        """The task that documents are encoded with."""
-        return None if self.document_task == BARE else Task(self.document_task)
-
-    @classmethod
-    def of(cls, written: Mapping[str, Any]) -> Self:
-        """The record whose fields were written; ValueError where it is not one of this version."""
-        try:
-            return cls(**written)
-        except TypeError:
-            raise ValueError(f"this record of a collection is not of this version of taskvec: {dict(written)!r}") from None
-
-    def to_json(self) -> str:
-        """One line of JSON, for databases that keep text only."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The record that `to_json` wrote."""
-        return cls.of(json.loads(text))
+__all__ = ["BARE", "FIELDS", "HASH_FIELD", "Backend", "Found", "Hit", "Point", "Record", "Vector", "caller_loop", "uuid_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A collection that is there: the record in it (None: it has none), what its own schema says, and whether it holds points."""
+    """A collection that is there, as `Backend.find` returns it.
+
+    Args:
+        record: The record stored in the collection, None where it has none because its user made it.
+        dimensions: The length of its vectors, from its own schema.
+        metric: How it compares vectors, from its own schema: "cosine", or the database's word for another.
+        empty: Whether it holds no points; only looked at where `record` is None.
+    """
 
     record: Record | None
     dimensions: int
@@ -134,21 +39,65 @@ class Found:
 
 
 class Backend(ABC):
-    """A collection in a vector database. Methods may be called from one thread after another, see `threaded`."""
+    """One collection of a vector database.
+
+    The order of calls in a run: `find`, then `create` or `adopt` where the collection is new; then `stored` beside `write`,
+    `write_payloads` and `delete`; at the end `finish`. A search is `find`, once, and `query`.
+
+    Methods raise the errors of their client as they come: `retry_after` and `refused` say what those mean, and any other error
+    ends the run. A write that failed is made again with the same arguments, and may have been done in part the first time.
+
+    Example:
+        The whole of a backend over a client with eight methods::
+
+            class MyBackend(Backend):
+                def __init__(self, client, name):
+                    self.client, self.name = client, name
+
+                def find(self):
+                    if not (collection := self.client.describe(self.name)):
+                        return None
+                    record = Record.from_json(collection.comment) if collection.comment else None
+                    return Found(record, collection.size, collection.metric, collection.count == 0)
+
+                def create(self, record):
+                    self.client.create(self.name, size=record.dimensions, metric="cosine", comment=record.to_json())
+
+                def adopt(self, record):
+                    self.client.comment(self.name, record.to_json())
+
+                def stored(self, document_ids):
+                    found = {}
+                    for row in self.client.rows(self.name, where={"document_id": document_ids}):
+                        found.setdefault(row["document_id"], {})[row["id"]] = row[HASH_FIELD]
+                    return found
+
+                def write(self, points):
+                    self.client.upsert(self.name, [(point.id, point.vector, point.fields()) for point in points])
+
+                def delete(self, ids):
+                    self.client.delete(self.name, ids)
+
+                def query(self, vector, limit, filter):
+                    rows = self.client.nearest(self.name, vector, limit, filter)
+                    return [Hit.of(row["id"], row["score"], row) for row in rows]
+    """
 
     name: str
-    """How messages call the collection: its own name."""
+    """The collection's name, as messages show it."""
     threaded = True
-    """Whether writes and look-ups may run in threads beside the caller's; False: every call of a run comes from one thread."""
+    """Whether `stored` and the writing methods may run in threads beside the caller's, one call of each kind at a time.
+    False: every call of a run comes from the caller's thread."""
     max_batch_points = 256
+    """The most points in one call of `write` or `write_payloads`."""
     max_batch_bytes = 8 << 20
-    """A batch to `write` has at most this many points and weighs at most this much (a heavier point is a batch of its own)."""
+    """The most bytes in one call of `write`, as `weigh` counts them; a heavier point is a batch of its own."""
     max_lookup = 256
     """The most document ids in one call of `stored`."""
     first_wait = 0.5
-    """Seconds before the second try of a call that failed and may succeed; later ones wait exponentially longer."""
+    """Seconds before the second try of a call that failed and may succeed; later waits are exponentially longer."""
     writes_payloads = False
-    """Whether `write_payloads` diffs; where not, a chunk whose payload alone changed is encoded and written again."""
+    """Whether `write_payloads` works; where not, a chunk whose payload alone changed is encoded and written again."""
 
     @staticmethod
     def point_id(document_id: str, chunk: int) -> str:
@@ -157,64 +106,100 @@ class Backend(ABC):
 
     @abstractmethod
     def find(self) -> Found | None:
-        """The collection as it is, None where there is none. Changes nothing.
+        """Look at the collection and change nothing.
 
-        May raise ValueError for what only this backend can see is wrong (a vector field of another type), naming both sides.
+        Returns:
+            The collection as it is, None where there is none.
+
+        Raises:
+            ValueError: Something that only this backend can see is wrong, such as a vector field of another type; the message
+                names what the collection has and what this store needs.
         """
 
     @abstractmethod
     def create(self, record: Record) -> None:
-        """Make the collection (`find` gave None) for `record.dimensions` and cosine, with `record` written into it."""
+        """Make the collection, which `find` did not find.
+
+        Args:
+            record: `record.dimensions` is the length of the vectors, the metric is cosine. It is stored in the collection, where
+                `find` reads it.
+        """
 
     @abstractmethod
     def adopt(self, record: Record) -> None:
-        """Write `record` into the collection: it exists, is empty and fits, and has no record because the user made it."""
+        """Store `record` in a collection that its user made: it exists, is empty, fits, and has no record."""
 
     @abstractmethod
     def stored(self, document_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
-        """What the collection holds of these documents: {document id: {point id: hash}}; those it does not know are left out.
+        """Look up what the collection holds of some documents. Must see every write that has returned.
 
-        All points of a document, however many: those that the document no longer has are deleted. Must see finished writes.
+        Args:
+            document_ids: At most `max_lookup` ids, each once.
+
+        Returns:
+            For each document the hash of each of its points: {document id: {point id: hash}}. All points of a document, however
+            many, because those that it no longer has are deleted. Documents that are not there are left out.
         """
 
     @abstractmethod
     def write(self, points: Sequence[Point]) -> None:
-        """Insert points or replace those of the same id, all of them durably or an error. Ids in a batch are distinct."""
+        """Insert points, or replace those with the same id; return when all of them are durable.
+
+        Args:
+            points: At most `max_batch_points` that weigh at most `max_batch_bytes`, or one heavier point; each id once.
+        """
 
     def write_payloads(self, points: Sequence[Point]) -> None:
-        """Replace all fields of points that are there and leave their vectors; called only where `writes_payloads`."""
+        """Replace all fields of points that are there and keep their vectors; only called where `writes_payloads`.
+
+        Args:
+            points: As for `write`, with empty vectors.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot write payloads alone")
 
     @abstractmethod
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete points by id; ids that are not there are no error."""
+        """Delete points by id; an id that is not there is no error."""
 
     @abstractmethod
     def query(self, vector: Vector, limit: int, filter: Any) -> list[Hit]:
-        """The nearest points, best first, by cosine. `filter` is the database's own kind of filter, or None."""
+        """Find the nearest points by cosine.
+
+        Args:
+            vector: Shape (dimensions,), float32 of length 1.
+            limit: The most hits to return.
+            filter: The database's own kind of filter, as the caller of `Store.search` gave it, or None.
+
+        Returns:
+            The hits, best first.
+        """
 
     def finish(self) -> None:  # noqa: B027
-        """Called once at the end of a run that wrote anything, also of one that failed: flush, wait until it can be searched."""
+        """End a run that wrote anything, also one that failed: flush, wait until all of it can be searched."""
 
     @staticmethod
     def weigh(point: Point) -> int:
-        """About the bytes a point takes on the wire."""
+        """About the bytes that a point takes on the wire."""
         return point.payload_bytes + 4 * (len(point.text) + len(point.vector)) + 256
 
     def retry_after(self, error: Exception) -> float | None:
-        """None: trying again will not help. Else seconds the server asked to wait, 0 where it said nothing.
+        """Say whether a call that failed with this error may succeed later.
 
-        For the server's 429, 503, timeouts and broken connections, nothing else.
+        Returns:
+            The seconds that the server asked to wait, 0 where it named none; None where trying again does not help. Only for
+            the server's 429 and 503, timeouts and broken connections.
         """
         return 0.0 if isinstance(error, ConnectionError | TimeoutError) else None
 
-    def reason(self, error: Exception) -> str:
-        """One line for the report: why the server refused a point."""
-        return str(error) or type(error).__name__
-
     def refused(self, error: Exception) -> bool:
-        """Whether the server refused what is in the batch (too large, bad value); the batch is then split to find the bad points.
+        """Say whether the server refused what is in the batch: too large, a bad value.
 
-        False for what would fail with any batch (no such collection, no permission): that ends the run.
+        Returns:
+            True: the batch is split until the bad points are found, and the others are written. False: any batch would fail (no
+            such collection, no permission), which ends the run.
         """
         return isinstance(error, ValueError | TypeError)
+
+    def reason(self, error: Exception) -> str:
+        """Why the server refused a point, in one line for the report."""
+        return str(error) or type(error).__name__

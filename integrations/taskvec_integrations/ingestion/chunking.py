@@ -13,30 +13,41 @@ from semchunk.semchunk import chunk
 from taskvec import Encoder
 from taskvec.integration import Span
 
-SMALLEST = 8  # <s>, </s> and a few words
-THREADS = 8  # counting tokens is most of the diff, and is done outside Python's lock
+MIN_CHUNK_TOKENS = 8  # <s>, </s> and a few words
+MAX_THREADS = 8  # counting tokens is most of the work of comparing, and is done outside Python's lock
 
 
 def check_chunk_tokens(chunk_tokens: int | None) -> int | None:
-    """A whole number from 8 on, or None; anything else is an error."""
+    """Check the setting `chunk_tokens`: a whole number from `MIN_CHUNK_TOKENS` on, or None.
+
+    Raises:
+        TypeError: It is neither a whole number nor None.
+        ValueError: It is too small.
+    """
     if chunk_tokens is not None and (not isinstance(chunk_tokens, int) or isinstance(chunk_tokens, bool)):
         raise TypeError(f"chunk_tokens is {chunk_tokens!r}: a whole number or None was expected")
-    if chunk_tokens is not None and chunk_tokens < SMALLEST:
-        raise ValueError(f"chunk_tokens is {chunk_tokens}: use at least {SMALLEST}, or None to keep texts whole")
+    if chunk_tokens is not None and chunk_tokens < MIN_CHUNK_TOKENS:
+        raise ValueError(f"chunk_tokens is {chunk_tokens}: use at least {MIN_CHUNK_TOKENS}, or None to keep texts whole")
     return chunk_tokens
 
 
 def split(texts: Sequence[str], encoder: Encoder, max_tokens: int | None) -> list[list[Span]]:
-    """The character spans of the chunks of each text, of at most `max_tokens` tokens (`<s>` and `</s>` included) where it can be.
+    """Split texts that are too long.
 
-    A text of that length or less is one chunk, and so is every text for None.
+    Args:
+        texts: The texts.
+        encoder: Its tokenizer counts.
+        max_tokens: The most tokens of a chunk, `<s>` and `</s>` included; None keeps every text whole.
+
+    Returns:
+        For each text the character spans of its chunks. Only a chunk that cannot be split has more tokens than `max_tokens`.
     """
     if max_tokens is None:
         return [[(0, len(text))] for text in texts]
-    unsure = [text for text in texts if len(text) > max_tokens]  # tokens are hardly ever more than characters
-    tokens = dict(zip(unsure, encoder.count_tokens(unsure), strict=True))
-    long = [text for text in unsure if tokens[text] > max_tokens]
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1), thread_name_prefix="taskvec-split") as executor:
+    candidates = [text for text in texts if len(text) > max_tokens]  # tokens are hardly ever more than characters
+    tokens = dict(zip(candidates, encoder.count_tokens(candidates), strict=True))
+    long = [text for text in candidates if tokens[text] > max_tokens]
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), thread_name_prefix="taskvec-split") as executor:
         spans = dict(zip(long, executor.map(lambda text: _split(text, encoder, max_tokens), long), strict=True))
     return [spans.get(text) or [(0, len(text))] for text in texts]
 

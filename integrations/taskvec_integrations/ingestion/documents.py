@@ -11,16 +11,24 @@ from numbers import Integral
 from typing import Any
 
 from taskvec.integration import Span, check_spans, check_text, join_chunks
-from taskvec_integrations.ingestion.backend import FIELDS
+from taskvec_integrations.ingestion.points import FIELDS
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text to store: as it is (split where it is long), with the character spans of its chunks, or as its chunks.
+    """A text to store: with `text` alone it is split where it is long; with `spans` or `chunks` its chunks are those.
 
-    id: a str, or an int (which counts as its digits), that stays the same when the document changes. payload: JSON stored with
-    every chunk. Nothing is checked before it is ingested, so that a bad document ends up in the report and not in the middle
-    of a generator.
+    Nothing is checked before it is ingested, so that a bad document ends up in the report and not in the middle of a generator.
+
+    Args:
+        id: A str, or an int (which counts as its digits), that stays the same when the document changes.
+        text: The whole text; leave it out where `chunks` are given.
+        chunks: The texts of the chunks, in order; none may be empty.
+        spans: For each chunk its (start, stop) in characters of `text`.
+        payload: JSON with str keys, stored with every chunk; the keys of the store's own fields are refused.
+
+    Example:
+        >>> Document("berlin", chunks=["Berlin is a city.", "It lies on the Spree."], payload={"kind": "city"})
     """
 
     id: str | int
@@ -32,19 +40,27 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What a reader of files could make no document of (a line that is no JSON): it fails under this name, the others land."""
+    """What a reader of files could not make a document of, such as a line that is not JSON: it fails under this name."""
 
     name: str
     reason: str
 
 
 Input = Document | str | tuple[str | int, str] | Unreadable
-"""What can be ingested: a document, a text, or an id and a text; and what stands where one could not be read."""
+"""What can be ingested: a document, a text, or a pair of id and text; an Unreadable stands where none could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedDocument:
-    """A checked document: `spans` are those of its chunks in `text`, None where it is still to be split."""
+    """A document that can be used.
+
+    Args:
+        id: The document's id as text.
+        text: The whole text, joined from the chunks where those were given.
+        spans: The spans of its chunks in `text`, None where it is still to be split.
+        payload: The user's payload.
+        payload_json: `payload` as JSON in UTF-8, with sorted keys.
+    """
 
     id: str
     text: str
@@ -53,19 +69,23 @@ class CheckedDocument:
     payload_json: bytes
 
 
-def read_document(given: object) -> CheckedDocument:
-    """One document of the input; TypeError or ValueError with the reason where it cannot be used."""
-    document = _as_document(given)
+def read_document(value: object) -> CheckedDocument:
+    """Check one document of the input.
+
+    Raises:
+        TypeError, ValueError: It cannot be used; the message is the reason, as the report shows it.
+    """
+    document = _as_document(value)
     text, spans = _read_text(document)
     payload, payload_json = _read_payload(document.payload)
     return CheckedDocument(str(document.id), text, spans, payload, payload_json)
 
 
-def name_of(given: object, position: int) -> str:
+def name_of(value: object, position: int) -> str:
     """How a report names an input that could not be read: its id where it has one, else its place."""
-    if isinstance(given, Unreadable):
-        return given.name
-    candidate = given.id if isinstance(given, Document) else given[0] if isinstance(given, tuple) and given else None
+    if isinstance(value, Unreadable):
+        return value.name
+    candidate = value.id if isinstance(value, Document) else value[0] if isinstance(value, tuple) and value else None
     if isinstance(candidate, str | Integral) and candidate != "":
         return str(candidate).encode("utf-8", "backslashreplace").decode()
     return f"document {position} of the input"
@@ -76,19 +96,19 @@ def content_id(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _as_document(given: object) -> Document:
-    if isinstance(given, Unreadable):
-        raise ValueError(given.reason)
-    if isinstance(given, str):
-        given = Document(content_id(check_text(given, "its text")), given)
-    elif isinstance(given, tuple) and len(given) == 2:
-        given = Document(*given)
-    if not isinstance(given, Document):
-        raise TypeError(f"it is of type {type(given).__name__}: a Document, a str or a pair (id, text) was expected")
-    if not isinstance(given.id, str | Integral) or isinstance(given.id, bool) or given.id == "":
-        raise TypeError(f"its id is {given.id!r}: a str that is not empty, or an int, was expected")
-    check_text(str(given.id), "its id")
-    return given
+def _as_document(value: object) -> Document:
+    if isinstance(value, Unreadable):
+        raise ValueError(value.reason)
+    if isinstance(value, str):
+        value = Document(content_id(check_text(value, "its text")), value)
+    elif isinstance(value, tuple) and len(value) == 2:
+        value = Document(*value)
+    if not isinstance(value, Document):
+        raise TypeError(f"it is of type {type(value).__name__}: a Document, a str or a pair (id, text) was expected")
+    if not isinstance(value.id, str | Integral) or isinstance(value.id, bool) or value.id == "":
+        raise TypeError(f"its id is {value.id!r}: a str that is not empty, or an int, was expected")
+    check_text(str(value.id), "its id")
+    return value
 
 
 def _read_text(document: Document) -> tuple[str, Sequence[Span] | None]:
@@ -98,33 +118,33 @@ def _read_text(document: Document) -> tuple[str, Sequence[Span] | None]:
     if document.chunks is not None:
         if document.spans is not None:
             raise ValueError("it has both chunks and spans: spans go with a text")
-        return join_chunks([check_text(chunk, f"chunk {number}") for number, chunk in enumerate(_listed(document.chunks))], "")
+        return join_chunks([check_text(chunk, f"chunk {number}") for number, chunk in enumerate(_as_list(document.chunks))], "")
     text = check_text(document.text, "its text")
     if document.spans is not None:
-        return text, check_spans(_listed(document.spans), text, "in its text")
+        return text, check_spans(_as_list(document.spans), text, "in its text")
     if not text.strip():
         raise ValueError("its text is empty or blank")
     return text, None
 
 
-def _listed(given: Any) -> Sequence[Any]:
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"its chunks or spans are {given!r}: a list was expected")
-    if not (listed := list(given)):
-        raise ValueError("it has an empty list of chunks or spans")
-    return listed
+def _as_list(value: Any) -> Sequence[Any]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"its chunks or spans are {value!r}: a list was expected")
+    if not (items := list(value)):
+        raise ValueError("it has an empty list of chunks or spans: leave it out to have its text split")
+    return items
 
 
 def _read_payload(payload: object) -> tuple[dict[str, Any], bytes]:
     if not isinstance(payload, Mapping) or not all(isinstance(key, str) for key in payload):
         raise TypeError(f"its payload is {type(payload).__name__}: a mapping with str keys was expected")
-    if taken := set(FIELDS) & set(payload):
-        raise ValueError(f"its payload has the key {min(taken)!r}, which is used for the store's own: rename it")
-    own = dict(payload)
+    if reserved := set(FIELDS) & set(payload):
+        raise ValueError(f"its payload has the key {min(reserved)!r}, which is used for the store's own: rename it")
+    copied = dict(payload)
     try:
-        return own, _json(own)
+        return copied, _json(copied)
     except (TypeError, ValueError) as error:
-        key = next((key for key, value in own.items() if not _is_json(value)), None)
+        key = next((key for key, value in copied.items() if not _is_json(value)), None)
         raise ValueError(f"its payload is not JSON: {f'{key!r}: ' if key is not None else ''}{error}") from None
 
 

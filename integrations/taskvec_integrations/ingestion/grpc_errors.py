@@ -7,9 +7,9 @@ REFUSED = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
 TOO_LARGE = "larger than max"  # gRPC has the same code for a message that is too large and for a server that is too busy
 
 
-def is_busy(code: object, said: str | None) -> bool:
-    """Whether a code, with what was said beside it, is one that passes."""
-    return code in BUSY and TOO_LARGE not in (said or "")
+def is_busy(code: object, details: str | None) -> bool:
+    """Whether a code, with the server's details beside it, means that the server is busy."""
+    return code in BUSY and TOO_LARGE not in (details or "")
 
 
 def retry_after(error: grpc.RpcError) -> float | None:

@@ -9,11 +9,17 @@ from typing import NamedTuple
 
 log = logging.getLogger("taskvec")
 
-SHOWN = 20  # failures that are printed; the list has them all
+MAX_SHOWN_FAILURES = 20  # in a printed report; `IngestReport.failed` has all
 
 
 class Failure(NamedTuple):
-    """A document that did not land whole and why; `chunk` where one of its chunks was refused, else None."""
+    """A document that was not written whole.
+
+    Attributes:
+        document_id: The document's id, or its place in the input where it has none.
+        reason: Why, in one line.
+        chunk: The chunk that the server refused, None where the document itself cannot be used.
+    """
 
     document_id: str
     reason: str
@@ -26,9 +32,15 @@ class Failure(NamedTuple):
 
 @dataclass
 class Counts:
-    """Documents or chunks. When a run is over, read = skipped (nothing changed) + written + failed.
+    """How many documents or chunks. When a run is over, read = skipped + written + failed.
 
-    encoded: those that the encoder had to read, wholly or in part. deleted: chunks that are no more, documents that lost some.
+    Attributes:
+        read: Those that came in.
+        skipped: Those that were stored already, unchanged.
+        encoded: Those that the encoder read, wholly or in part.
+        written: Those that were written whole.
+        failed: Those that were not.
+        deleted: Chunks that their documents no longer have; documents that lost such chunks.
     """
 
     read: int = 0
@@ -40,11 +52,11 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Those that nothing more will happen to."""
+        """Those that nothing more will happen to: skipped, written and failed."""
         return self.skipped + self.written + self.failed
 
     def add(self, other: "Counts") -> None:
-        """Count what others did, too."""
+        """Add the counts of a part."""
         for part in fields(self):
             setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
 
@@ -57,9 +69,17 @@ class Counts:
 class IngestReport:
     """What a run did; print it for a summary.
 
-    failed: every document that did not land whole, with the reason. truncated: chunks cut at the model's context. retries: calls
-    that were made again. seconds_encoding and seconds_uploading overlap, `seconds` is the wall clock. most_under_way: the
-    most chunks that were between the encoder's input and the database at one time: all the work that a killed run can lose.
+    Attributes:
+        documents: How many documents.
+        chunks: How many chunks.
+        failed: Every document that was not written whole, with the reason.
+        truncated: Chunks that were cut at the model's context.
+        retries: Calls that were made again.
+        most_under_way: The most chunks that were between the encoder's input and the database at one time: all the work that a
+            killed run can lose.
+        seconds: How long the run took.
+        seconds_encoding: How long the encoder worked, beside the uploading.
+        seconds_uploading: How long batches were written, beside the encoding.
     """
 
     documents: Counts = field(default_factory=Counts)
@@ -78,7 +98,7 @@ class IngestReport:
         return bool(self.chunks.written or self.chunks.deleted)
 
     def add(self, part: "IngestReport") -> None:
-        """Count what a part of the run did; `seconds` and `most_under_way`, which parts share, are left alone."""
+        """Add what a part of the run did; `seconds` and `most_under_way`, which parts share, stay as they are."""
         self.documents.add(part.documents)
         self.chunks.add(part.chunks)
         self.failed += part.failed
@@ -94,15 +114,22 @@ class IngestReport:
             lines[-1] += f", at most {self.most_under_way:,} chunks under way at once"
         if self.truncated:
             lines.append(f"{self.truncated} chunks were cut at the length of the model's context")
-        lines += [f"failed: {failure}" for failure in self.failed[:SHOWN]]
-        if len(self.failed) > SHOWN:
-            lines.append(f"... and {len(self.failed) - SHOWN} more in report.failed")
+        lines += [f"failed: {failure}" for failure in self.failed[:MAX_SHOWN_FAILURES]]
+        if len(self.failed) > MAX_SHOWN_FAILURES:
+            lines.append(f"... and {len(self.failed) - MAX_SHOWN_FAILURES} more in report.failed")
         return "\n".join(lines)
 
 
 @contextmanager
 def timed(report: IngestReport, name: str, describe: Callable[[BaseException], str], part: bool = False) -> Iterator[None]:
-    """Take the time of a run into `name`; unless it is a part of another, log how it ended, and note the report on an error."""
+    """Measure a run and log how it ended; an error gets the report as a note.
+
+    Args:
+        report: Gets the seconds, also where an error ends the run.
+        name: The collection's.
+        describe: Says an error in one line.
+        part: It is a part of another run, which logs for all of them.
+    """
     start = time.perf_counter()
     try:
         yield

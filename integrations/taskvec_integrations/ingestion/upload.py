@@ -1,96 +1,120 @@
-"""Writing what is encoded: batches bounded in points and bytes, written beside the encoding, a refused one split.
+"""Writing encoded documents: in batches bounded in points and bytes, beside the encoding, a refused batch split.
 
 Order is kept: batches are written one after another, and a batch never has two documents of one id. Knows backends, not encoders.
 """
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from threading import Event, Semaphore
 
 import numpy as np
 
-from taskvec_integrations.ingestion.backend import Backend, Point, Vector
+from taskvec_integrations.ingestion.backend import Backend
 from taskvec_integrations.ingestion.diff import DocumentDiff
+from taskvec_integrations.ingestion.points import Point, Vector
 from taskvec_integrations.ingestion.recorder import ReportRecorder
 from taskvec_integrations.ingestion.retries import Retries
 
-QUEUE = 4  # full batches that may wait; with the one being filled and the one being written this bounds what waits in memory
+MAX_WAITING_BATCHES = 4  # with the one being filled and the one being written this bounds what waits in memory
 
 NO_VECTOR = np.empty(0, dtype=np.float32)
 
 DiffPoint = tuple[DocumentDiff, Point]
+DiffId = tuple[DocumentDiff, str]
 
 
 @dataclass
 class UploadBatch:
-    """What is sent together: points in full, payloads alone, ids to delete, and the documents of which this is the end."""
+    """What is sent together.
+
+    Args:
+        points: Points that are written in full.
+        payloads: Points of which only the payload is written.
+        deletions: The ids of points that are deleted.
+        complete: The documents of which the last point is in this batch.
+        document_ids: The ids of all documents in it.
+        weight_bytes: What points, payloads and ids weigh.
+    """
 
     points: list[DiffPoint] = field(default_factory=list)
     payloads: list[DiffPoint] = field(default_factory=list)
-    stale: list[tuple[DocumentDiff, str]] = field(default_factory=list)
-    ends: list[DocumentDiff] = field(default_factory=list)
-    documents: set[str] = field(default_factory=set)
-    bytes: int = 0
+    deletions: list[DiffId] = field(default_factory=list)
+    complete: list[DocumentDiff] = field(default_factory=list)
+    document_ids: set[str] = field(default_factory=set)
+    weight_bytes: int = 0
 
-    def has_room(self, backend: Backend, weight: int) -> bool:
-        """Whether one more of this weight may come in; into an empty batch anything may."""
-        count = len(self.points) + len(self.payloads) + len(self.stale)
-        return not count or (count < backend.max_batch_points and self.bytes + weight <= backend.max_batch_bytes)
+    def has_room(self, backend: Backend, weight_bytes: int) -> bool:
+        """Whether one more of this weight fits; into an empty batch anything does."""
+        count = len(self.points) + len(self.payloads) + len(self.deletions)
+        return not count or (count < backend.max_batch_points and self.weight_bytes + weight_bytes <= backend.max_batch_bytes)
 
 
 class Uploader:
-    """Takes finished documents and writes them; `finished` is called with each one that is through, written or failed."""
+    """Takes encoded documents and writes them.
+
+    Args:
+        backend: Where they are written.
+        retries: Makes every call.
+        recorder: Is told of everything that is written, refused and deleted.
+        stop: Is set where writing failed or is aborted; nothing more is written then.
+        on_finished: Is called with each document that is written or failed.
+    """
 
     def __init__(
         self,
         backend: Backend,
         retries: Retries,
         recorder: ReportRecorder,
-        stop: threading.Event,
-        finished: Callable[[DocumentDiff], None],
+        stop: Event,
+        on_finished: Callable[[DocumentDiff], None],
     ) -> None:
         self._backend = backend
         self._retries = retries
         self._recorder = recorder
         self._stop = stop
-        self._finished = finished
+        self._on_finished = on_finished
         self._batch = UploadBatch()
-        self._free = threading.Semaphore(QUEUE + 1)  # those that wait and the one being written
+        self._slots = Semaphore(MAX_WAITING_BATCHES + 1)  # for those that wait and the one being written
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="taskvec-upload") if backend.threaded else None
-        self._failure: Exception | None = None
-        self._refused: dict[str, str] = {}
-        self._kept: dict[str, set[str]] = defaultdict(set)
+        self._error: Exception | None = None
+        self._refusals: dict[str, str] = {}  # by id of a point that was refused: the reason
+        self._postponed: dict[str, set[str]] = defaultdict(set)  # by document id: stale points that are not deleted yet
 
     def add(self, diff: DocumentDiff, vectors: Sequence[Vector]) -> None:
-        """One document with the vectors of the chunks in `diff.encode`; waits while the queue is full.
+        """Put a document into batches, and write those that are full; waits while too many wait.
 
-        Raises what ended the writing of an earlier one.
+        Args:
+            diff: The document.
+            vectors: The vectors of its `chunks_to_encode`, in order.
+
+        Raises:
+            Exception: What ended the writing of an earlier document.
         """
-        if diff.source.id in self._batch.documents:
-            self._send()
-        if not diff.follows:  # it was compared with what is stored, whatever was refused before
+        if diff.document.id in self._batch.document_ids:
+            self._submit()
+        if not diff.follows_pending:  # it was compared with what is stored, whatever was refused before
             for id in diff.ids:
-                self._refused.pop(id, None)
-        for chunk, vector in zip(diff.encode, vectors, strict=True):
+                self._refusals.pop(id, None)
+        for chunk, vector in zip(diff.chunks_to_encode, vectors, strict=True):
             point = diff.point(chunk, vector)
-            self._room(self._backend.weigh(point)).points.append((diff, point))
-        for point in (diff.point(chunk, NO_VECTOR) for chunk in diff.rewrite):
-            self._room(self._backend.weigh(point)).payloads.append((diff, point))
-        for id in diff.stale:
-            self._room(len(id)).stale.append((diff, id))
-        self._batch.ends.append(diff)
-        self._batch.documents.add(diff.source.id)
+            self._batch_with_room(self._backend.weigh(point)).points.append((diff, point))
+        for point in (diff.point(chunk, NO_VECTOR) for chunk in diff.chunks_with_new_payload):
+            self._batch_with_room(self._backend.weigh(point)).payloads.append((diff, point))
+        for id in diff.stale_ids:
+            self._batch_with_room(len(id)).deletions.append((diff, id))
+        self._batch.complete.append(diff)
+        self._batch.document_ids.add(diff.document.id)
 
     def close(self) -> None:
         """Write what is left, and raise what ended the writing."""
-        self._send()
+        self._submit()
         if self._executor:
             self._executor.shutdown()
-        self._raise_failure()
+        self._raise_error()
 
     def abort(self) -> None:
         """Let the batch that is being written finish and drop the others."""
@@ -98,96 +122,96 @@ class Uploader:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def _room(self, weight: int) -> UploadBatch:
-        if not self._batch.has_room(self._backend, weight):
-            self._send()
-        self._batch.bytes += weight
+    def _batch_with_room(self, weight_bytes: int) -> UploadBatch:
+        if not self._batch.has_room(self._backend, weight_bytes):
+            self._submit()
+        self._batch.weight_bytes += weight_bytes
         return self._batch
 
-    def _send(self) -> None:
-        self._raise_failure()
+    def _submit(self) -> None:
+        self._raise_error()
         batch, self._batch = self._batch, UploadBatch()
-        self._free.acquire()
+        self._slots.acquire()
         if self._executor:
             self._executor.submit(copy_context().run, self._try_batch, batch)
         else:
             self._try_batch(batch)
-            self._raise_failure()
+            self._raise_error()
 
     def _try_batch(self, batch: UploadBatch) -> None:
         try:
             if not self._stop.is_set():
                 self._write_batch(batch)
         except Exception as error:
-            self._failure = error
+            self._error = error
             self._stop.set()
         finally:
-            self._free.release()
+            self._slots.release()
 
-    def _raise_failure(self) -> None:
-        if self._failure:
-            raise self._failure
+    def _raise_error(self) -> None:
+        if self._error:
+            raise self._error
 
     def _write_batch(self, batch: UploadBatch) -> None:
         start = time.perf_counter()
         try:
             self._write(self._backend.write, batch.points)
-            self._write(self._backend.write_payloads, [one for one in batch.payloads if not self._refused_before(*one)])
-            if gone := self._gone(batch):
-                self._retries(self._backend.delete, [id for _, id in gone])
-                self._recorder.deleted(gone)
-            for diff in batch.ends:
-                self._recorder.finished(diff)
-                self._finished(diff)
+            self._write(self._backend.write_payloads, [pair for pair in batch.payloads if not self._is_missing(*pair)])
+            if deletions := self._deletions(batch):
+                self._retries.call(self._backend.delete, [id for _, id in deletions])
+                self._recorder.record_deleted(deletions)
+            for diff in batch.complete:
+                self._recorder.record_finished(diff)
+                self._on_finished(diff)
         finally:
-            self._recorder.uploading(time.perf_counter() - start)
+            self._recorder.record_uploading_seconds(time.perf_counter() - start)
 
-    def _gone(self, batch: UploadBatch) -> list[tuple[DocumentDiff, str]]:
-        """What is to be deleted: nothing of a document with a chunk that was refused, whose older version is all there is.
+    def _deletions(self, batch: UploadBatch) -> list[DiffId]:
+        """The points to delete: none of a document with a refused chunk, because its older version is all there is.
 
-        A later one of this run, of the same id, that lands whole takes it along; else the next run finds it again.
+        Those are postponed until a later document of the same id is written whole; where none comes, the next run finds them.
         """
-        gone = []
-        for diff, id in batch.stale:
-            kept = self._kept[diff.source.id]
+        deletions = []
+        for diff, id in batch.deletions:
+            postponed = self._postponed[diff.document.id]
             if self._is_whole(diff):
-                gone.append((diff, id))
-                kept.discard(id)
+                deletions.append((diff, id))
+                postponed.discard(id)
             else:
-                kept.add(id)
-        for diff in batch.ends:
+                postponed.add(id)
+        for diff in batch.complete:
             if self._is_whole(diff):
-                gone += [(diff, id) for id in self._kept.pop(diff.source.id, set()).difference(diff.ids)]
-        return gone
+                deletions += [(diff, id) for id in self._postponed.pop(diff.document.id, set()).difference(diff.ids)]
+        return deletions
 
     def _is_whole(self, diff: DocumentDiff) -> bool:
-        return not diff.failed and self._refused.keys().isdisjoint(diff.ids)
+        return not diff.failed and self._refusals.keys().isdisjoint(diff.ids)
 
-    def _write(self, function: Callable[[Sequence[Point]], None], planned: Sequence[DiffPoint]) -> None:
-        """Write all of them; where the server refuses, halves, down to the points that are bad."""
-        if not planned:
+    def _write(self, function: Callable[[Sequence[Point]], None], points: Sequence[DiffPoint]) -> None:
+        """Write all points; where the server refuses them, each half of them, down to the points that are bad."""
+        if not points:
             return
         try:
-            self._retries(function, [point for _, point in planned])
+            self._retries.call(function, [point for _, point in points])
         except Exception as error:
             if self._backend.retry_after(error) is not None or not self._backend.refused(error):
                 raise
-            if len(planned) == 1:
-                self._refuse(*planned[0], self._backend.reason(error))
+            if len(points) == 1:
+                self._refuse(*points[0], self._backend.reason(error))
                 return
-            for half in (planned[: len(planned) // 2], planned[len(planned) // 2 :]):
+            for half in (points[: len(points) // 2], points[len(points) // 2 :]):
                 self._write(function, half)
         else:
-            self._recorder.written(planned)
-            for _, point in planned if self._refused else ():
-                self._refused.pop(point.id, None)
+            self._recorder.record_written(points)
+            for _, point in points if self._refusals else ():
+                self._refusals.pop(point.id, None)
 
-    def _refused_before(self, diff: DocumentDiff, point: Point) -> bool:
-        """Whether the point is missing because an earlier document of this run, of the same id, was refused in it."""
-        if reason := self._refused.get(point.id):
+    def _is_missing(self, diff: DocumentDiff, point: Point) -> bool:
+        """Whether the point is not there because it was refused in an earlier document of this run, of the same id."""
+        if reason := self._refusals.get(point.id):
             self._refuse(diff, point, reason)
         return bool(reason)
 
     def _refuse(self, diff: DocumentDiff, point: Point, reason: str) -> None:
-        self._recorder.refused(diff, point, reason)
-        self._refused[point.id] = reason
+        self._recorder.record_refused(diff, point, reason)
+        self._refusals[point.id] = reason

@@ -13,12 +13,17 @@ R = TypeVar("R")
 Operation = Literal["document", "query"]
 
 
-class KeyedStore:
-    """A key-value store as one embedding and operation sees it: every key has `namespace()` in front, which may load a model."""
+class NamespaceStore:
+    """A key-value store in which every key has a namespace in front.
 
-    def __init__(self, store: BaseKVStore, namespace: Callable[[], str]) -> None:
+    Args:
+        store: The store.
+        find_namespace: Called once, when the first key is looked up. It may take long, because it may load a model.
+    """
+
+    def __init__(self, store: BaseKVStore, find_namespace: Callable[[], str]) -> None:
         self._store = store
-        self._find_namespace = namespace
+        self._find_namespace = find_namespace
 
     @cached_property
     def _namespace(self) -> str:
@@ -44,11 +49,16 @@ class KeyedStore:
         await self._store.aput(await asyncio.to_thread(self._key, key), val, collection=collection)
 
 
-def keyed(method: Callable[Concatenate[Any, P], R], operation: Operation) -> Callable[Concatenate[Any, P], R]:
-    """A public method of BaseEmbedding that sees the cache of an operation; its events and its span stay as they are."""
+def with_safe_cache(method: Callable[Concatenate[Any, P], R], operation: Operation) -> Callable[Concatenate[Any, P], R]:
+    """A public method of BaseEmbedding that finds only vectors of its own operation in the cache.
+
+    Args:
+        method: The method; its events and its span stay as they are.
+        operation: Whether it embeds documents or a query.
+    """
 
     @wraps(method)
-    def with_keys(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return method(self._keyed(operation), *args, **kwargs)
+    def cached_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return method(self._with_safe_cache(operation), *args, **kwargs)
 
-    return with_keys
+    return cached_method

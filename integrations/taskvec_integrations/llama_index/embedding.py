@@ -14,10 +14,10 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from taskvec import EncodeOptions
 from taskvec_integrations.lazy_encoder import LazyEncoder
-from taskvec_integrations.llama_index.cache import KeyedStore, Operation, keyed
-from taskvec_integrations.llama_index.events import announced
-from taskvec_integrations.llama_index.node_groups import Batch, Source, batches, read_sources
-from taskvec_integrations.llama_index.settings import LOADING, OF_THIS_PROCESS, EmbeddingSettings
+from taskvec_integrations.llama_index.cache import NamespaceStore, Operation, with_safe_cache
+from taskvec_integrations.llama_index.events import embedding_events
+from taskvec_integrations.llama_index.node_groups import NodeGroup, NodeGroupBatch, batch_groups, group_nodes
+from taskvec_integrations.llama_index.settings import LOAD_FIELDS, UNPICKLED_FIELDS, EmbeddingSettings
 from taskvec_integrations.task_choice import EmbedSettings
 
 log = logging.getLogger("taskvec")
@@ -26,19 +26,31 @@ log = logging.getLogger("taskvec")
 class TaskvecEmbedding(EmbeddingSettings):
     """jina-embeddings-v3 on your own hardware as LlamaIndex's `embed_model`: passages are stored, queries ask.
 
-    model_name: a hub id, a local folder or "mini"; loaded when it is first needed, once per process for equal settings.
-    encoder: an Encoder instead, which stays open. revision, device, dtype, max_batch_tokens, max_bodies, merge_adapters,
-    cache_dir, local_files_only, token: as in `Encoder.from_pretrained`. dimensions: None is the model's full width.
-    document_task, query_task: another task than retrieval.passage and retrieval.query, None for the bare model.
+    The model is loaded when it is first needed, once per process for equal settings.
 
-    late_chunking: the chunks of a document share its context. That takes the documents, so use the embedding as a
-    transformation, `transformations=[splitter, embedding]`, in an IngestionPipeline or an index: nodes are grouped by
-    `ref_doc_id`, those without one are embedded alone. Metadata that the nodes of a document
-    share is context for all and part of no vector. The same object is the index's `embed_model`, too: it embeds the queries,
-    and of the nodes only those without an embedding. A pipeline with `num_workers` divides what it is given among processes: give
-    it documents, not their nodes.
+    Late chunking, by which the chunks of a document share its context, takes the documents. So use the embedding as a
+    transformation, `transformations=[splitter, embedding]`, in an IngestionPipeline or an index. Nodes are grouped by
+    `ref_doc_id`; those without one are embedded alone. Metadata that the nodes of a document share is context for all of them and
+    part of no vector. Let the same object be the index's `embed_model`: it embeds the queries, and of the nodes only those
+    without an embedding. A pipeline with `num_workers` divides what it is given among processes: give it documents, not nodes.
 
-    Unknown settings and unknown tasks are a ValidationError, dimensions beyond the model's a ValueError when it is used.
+    Args:
+        model_name: A hub id, a local folder or "mini", the small English model.
+        encoder: An Encoder instead of a name; closing the embedding leaves it open.
+        revision: As in `taskvec.Encoder.from_pretrained`, like device, dtype, max_batch_tokens, max_bodies, merge_adapters,
+            cache_dir, local_files_only and token.
+        dimensions: Numbers of a vector; None is the model's full width.
+        late_chunking: As a transformation, let the nodes of a document share its context.
+        document_task: Another task than retrieval.passage for what is stored; None for the bare model.
+        query_task: Another task than retrieval.query for what asks; None for the bare model.
+        embed_batch_size: Texts of a call of the encoder, which makes its own batches of them. Late chunking adds whole documents
+            until there are at least as many nodes.
+        embeddings_cache: One of LlamaIndex's key-value stores. Only vectors of this model, task and dimensions are read from
+            it.
+
+    Raises:
+        ValidationError: A setting or a task is unknown, or a value is unusable. Dimensions beyond the model's are a ValueError
+            when the embedding is used.
     """
 
     _lazy: LazyEncoder = PrivateAttr()
@@ -46,12 +58,12 @@ class TaskvecEmbedding(EmbeddingSettings):
 
     @classmethod
     def class_name(cls) -> str:
-        """What dumps call it."""
+        """The name of this class in dumps."""
         return "TaskvecEmbedding"
 
     def model_post_init(self, context: Any, /) -> None:
         """Note what to load, and load nothing."""
-        arguments = {name: getattr(self, name) for name in LOADING}
+        arguments = {name: getattr(self, name) for name in LOAD_FIELDS}
         token = self.token.get_secret_value if self.token else None
         self._lazy = LazyEncoder(self.encoder or self.model_name, {**arguments, "token": token})
 
@@ -61,11 +73,17 @@ class TaskvecEmbedding(EmbeddingSettings):
         return super().to_payload() | {name: getattr(self, name) for name in names}
 
     def token_count(self, text: str) -> range:
-        """As long as the text has tokens of this model: `SentenceSplitter(tokenizer=embedding.token_count)` downloads none."""
+        """A sequence as long as the text has tokens of this model.
+
+        With `SentenceSplitter(tokenizer=embedding.token_count)` LlamaIndex downloads no tokenizer.
+        """
         return range(self._lazy.get().count_tokens(text)[0] - 2)  # without <s> and </s>
 
     def close(self) -> None:
-        """Let go of a model that was loaded by name, which is freed when all have; it is loaded again when it is needed."""
+        """Let go of a model that was loaded by name; it is loaded again when it is needed.
+
+        Its memory is freed when the last embedding or component that shares it has closed.
+        """
         self._lazy.close()
 
     # BaseEmbedding asks these for texts that its cache does not have.
@@ -83,45 +101,55 @@ class TaskvecEmbedding(EmbeddingSettings):
         return (await self._aencode([text], "document"))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        self._warn_of_texts_alone()
+        self._warn_if_late_chunking()
         return self._encode(texts, "document")
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        self._warn_of_texts_alone()
+        self._warn_if_late_chunking()
         return await self._aencode(texts, "document")
 
     # Its public methods, each with the cache of its own task.
 
-    get_query_embedding = keyed(BaseEmbedding.get_query_embedding, "query")
-    aget_query_embedding = keyed(BaseEmbedding.aget_query_embedding, "query")
-    get_text_embedding = keyed(BaseEmbedding.get_text_embedding, "document")
-    aget_text_embedding = keyed(BaseEmbedding.aget_text_embedding, "document")
-    get_text_embedding_batch = keyed(BaseEmbedding.get_text_embedding_batch, "document")
-    aget_text_embedding_batch = keyed(BaseEmbedding.aget_text_embedding_batch, "document")
+    get_query_embedding = with_safe_cache(BaseEmbedding.get_query_embedding, "query")
+    aget_query_embedding = with_safe_cache(BaseEmbedding.aget_query_embedding, "query")
+    get_text_embedding = with_safe_cache(BaseEmbedding.get_text_embedding, "document")
+    aget_text_embedding = with_safe_cache(BaseEmbedding.aget_text_embedding, "document")
+    get_text_embedding_batch = with_safe_cache(BaseEmbedding.get_text_embedding_batch, "document")
+    aget_text_embedding_batch = with_safe_cache(BaseEmbedding.aget_text_embedding_batch, "document")
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
-        """Give nodes their embeddings, in place; `show_progress=True` draws a bar."""
+        """Give nodes their embeddings, in place, as LlamaIndex's pipelines and indexes do.
+
+        Args:
+            nodes: Nodes of any documents, in any order; for late chunking all nodes of a document.
+            **kwargs: `show_progress=True` draws a bar.
+
+        Returns:
+            The same nodes.
+        """
         if not self.late_chunking:
             return super().__call__(nodes, **kwargs)
-        for batch in self._batches(read_sources(nodes), **kwargs):
-            with announced(self, batch.texts) as embeddings:
+        for batch in self._batches(group_nodes(nodes), **kwargs):
+            with embedding_events(self, batch.node_texts) as embeddings:
                 encoder = self._lazy.get()
-                embeddings += batch.keep(encoder.encode_spans(*batch.documents, **self._options("document")))
+                vectors = encoder.encode_spans(batch.texts, batch.spans, **self._options("document"))
+                embeddings += batch.set_embeddings(vectors)
         return nodes
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """`__call__` in threads; cancelling it ends the work at the next batch of the encoder."""
         if not self.late_chunking:
             return await super().acall(nodes, **kwargs)
-        for batch in self._batches(await asyncio.to_thread(read_sources, nodes), **kwargs):
-            with announced(self, batch.texts) as embeddings:
+        for batch in self._batches(await asyncio.to_thread(group_nodes, nodes), **kwargs):
+            with embedding_events(self, batch.node_texts) as embeddings:
                 encoder = await asyncio.to_thread(self._lazy.get)
-                embeddings += batch.keep(await encoder.aencode_spans(*batch.documents, **self._options("document")))
+                vectors = await encoder.aencode_spans(batch.texts, batch.spans, **self._options("document"))
+                embeddings += batch.set_embeddings(vectors)
         return nodes
 
-    def _batches(self, sources: Sequence[Source], show_progress: bool = False, **_: Any) -> Iterable[Batch]:
+    def _batches(self, groups: Sequence[NodeGroup], show_progress: bool = False, **_: Any) -> Iterable[NodeGroupBatch]:
         """Whole documents, about `embed_batch_size` nodes at a time. LlamaIndex hands all transformations the same arguments."""
-        return get_tqdm_iterable(batches(sources, self.embed_batch_size), show_progress, "Generating embeddings")
+        return get_tqdm_iterable(batch_groups(groups, self.embed_batch_size), show_progress, "Generating embeddings")
 
     def _encode(self, texts: Sequence[str], operation: Operation) -> list[Embedding]:
         vectors = self._lazy.get().encode(texts, **self._options(operation))
@@ -135,33 +163,33 @@ class TaskvecEmbedding(EmbeddingSettings):
         task = EmbedSettings(self.document_task, self.query_task).task(operation)
         return {"task": task, "dimensions": self.dimensions}
 
-    def _keyed(self, operation: Operation) -> Self:
-        """This embedding with a cache that cannot give the vector of another model, task or width; see `keyed`."""
+    def _with_safe_cache(self, operation: Operation) -> Self:
+        """This embedding with a cache that cannot give the vector of another model, task or width."""
         if self.embeddings_cache is None:
             return self
-        return self.model_copy(
-            update={"embeddings_cache": KeyedStore(self.embeddings_cache, partial(self._namespace, operation))}
-        )
+        cache = NamespaceStore(self.embeddings_cache, partial(self._namespace, operation))
+        return self.model_copy(update={"embeddings_cache": cache})
 
     def _namespace(self, operation: Operation) -> str:
         encoder, options = self._lazy.get(), self._options(operation)
         return f"{encoder.fingerprint} {encoder.dtype} {options['task']} {options['dimensions'] or encoder.dimensions}"
 
-    def _warn_of_texts_alone(self) -> None:
-        """Say it once where late chunking was asked for and cannot be: an index or a splitter sends texts without documents."""
+    def _warn_if_late_chunking(self) -> None:
+        """Warn once where late chunking is asked for and impossible: an index or a splitter sends texts without documents."""
         if self.late_chunking and not self._warned.is_set():
             self._warned.set()
             log.warning(
-                "taskvec: late_chunking takes the documents, and here came texts alone, which were embedded each on its own: "
-                "put the embedding into transformations=[splitter, embedding], and give a semantic splitter one without it"
+                "taskvec: late_chunking needs the documents, but only texts came, and each was embedded without context: "
+                "put the embedding into transformations=[splitter, embedding], and give a semantic splitter one without "
+                "late_chunking"
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        # BaseComponent's own deletes what cannot be pickled from this very object.
-        return {"__dict__": {name: value for name, value in self.__dict__.items() if name not in OF_THIS_PROCESS}}
+        # BaseComponent's __getstate__ deletes what cannot be pickled from the object that is pickled.
+        return {"__dict__": {name: value for name, value in self.__dict__.items() if name not in UNPICKLED_FIELDS}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state["__dict__"])  # type: ignore[misc]
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        return self.model_copy()  # settings are values, and an encoder counts a copy as one more holder, whom nobody would close
+        return self.model_copy()  # an encoder counts a copy as one more holder, and nobody would close that

@@ -1,4 +1,4 @@
-"""What LlamaIndex is told while texts are embedded, just as BaseEmbedding tells it: instrumentation events and callbacks."""
+"""What LlamaIndex hears while texts are embedded, just as BaseEmbedding announces it: instrumentation events and callbacks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,18 @@ dispatcher = get_dispatcher(__name__)
 
 
 @contextmanager
-def announced(embedding: BaseEmbedding, texts: list[str]) -> Iterator[list[Embedding]]:
-    """Announce the start and the end of embedding texts; the list that comes is for their vectors."""
-    model, vectors = embedding.to_payload(), list[Embedding]()
+def embedding_events(embedding: BaseEmbedding, texts: list[str]) -> Iterator[list[Embedding]]:
+    """Announce the start and the end of embedding texts.
+
+    Args:
+        embedding: Who embeds.
+        texts: What is embedded.
+
+    Yields:
+        An empty list, to be filled with the vectors of `texts` before the block ends.
+    """
+    model = embedding.to_payload()
+    vectors: list[Embedding] = []
     dispatcher.event(EmbeddingStartEvent(model_dict=model))
     with embedding.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: model}) as event:
         yield vectors

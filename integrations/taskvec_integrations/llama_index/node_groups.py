@@ -10,90 +10,117 @@ from dataclasses import dataclass
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from taskvec.integration import Span, Vectors
-from taskvec_integrations.llama_index.stitching import Chunk, stitch
+from taskvec_integrations.llama_index.stitching import PlacedChunk, stitch
 
 log = logging.getLogger("taskvec")
 
 
 @dataclass(frozen=True)
-class Source:
-    """A document: its nodes in the order given, a text, and the characters of the text that each node stands for."""
+class NodeGroup:
+    """The nodes of one document, and what the encoder reads for them.
+
+    Attributes:
+        nodes: In the order given.
+        text: The document, as far as its nodes hold it, behind the metadata that they share.
+        spans: For each node the characters of `text` that it stands for.
+        offsets_fit: Whether the nodes' offsets agree with their texts.
+    """
 
     nodes: Sequence[BaseNode]
     text: str
     spans: Sequence[Span]
-    fits: bool = True
+    offsets_fit: bool = True
 
 
-def read_sources(nodes: Iterable[BaseNode]) -> list[Source]:
-    """Nodes by `ref_doc_id`, in the order of the first of each; one without it or without text of its own is alone."""
-    groups: dict[str | int, list[BaseNode]] = {}
+def group_nodes(nodes: Iterable[BaseNode]) -> list[NodeGroup]:
+    """Group nodes by `ref_doc_id`, in the order of the first of each.
+
+    Args:
+        nodes: Nodes of any documents, mixed in any way. One without `ref_doc_id` or without text is a group by itself.
+
+    Returns:
+        The groups. A warning is logged if the offsets of nodes do not fit their texts.
+    """
+    by_document: dict[str | int, list[BaseNode]] = {}
     for node in nodes:
         key = node.ref_doc_id if node.ref_doc_id and _text(node) else id(node)
-        groups.setdefault(key, []).append(node)
-    sources = [_alone(group) if isinstance(key, int) else _document(group) for key, group in groups.items()]
-    if stale := [source for source in sources if not source.fits]:
+        by_document.setdefault(key, []).append(node)
+    groups = [_single_node(group) if isinstance(key, int) else _document(group) for key, group in by_document.items()]
+    if unfit := [group for group in groups if not group.offsets_fit]:
         log.warning(
             "taskvec: in %d of %d documents (first: %s) start_char_idx and end_char_idx do not fit the nodes' texts, which were "
-            "joined one after another instead: put what changes texts before the splitter",
-            *(len(stale), len(sources), stale[0].nodes[0].ref_doc_id),
+            "therefore joined one after another: transformations that change texts belong before the splitter",
+            len(unfit),
+            len(groups),
+            unfit[0].nodes[0].ref_doc_id,
         )
-    return sources
+    return groups
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Documents that are encoded together."""
+class NodeGroupBatch:
+    """Groups that are encoded together."""
 
-    sources: Sequence[Source]
-
-    @property
-    def documents(self) -> tuple[list[str], list[Sequence[Span]]]:
-        """The first two arguments of `encode_spans`."""
-        return [source.text for source in self.sources], [source.spans for source in self.sources]
+    groups: Sequence[NodeGroup]
 
     @property
     def texts(self) -> list[str]:
-        """What each node stands for."""
-        return [source.text[start:stop] for source in self.sources for start, stop in source.spans]
+        """The text of each group."""
+        return [group.text for group in self.groups]
 
-    def keep(self, vectors: Sequence[Vectors]) -> list[list[float]]:
-        """Give nodes their embeddings, from (n_spans, dimensions) for each document; all of them in a list."""
+    @property
+    def spans(self) -> list[Sequence[Span]]:
+        """The spans of each group."""
+        return [group.spans for group in self.groups]
+
+    @property
+    def node_texts(self) -> list[str]:
+        """What each node stands for."""
+        return [group.text[start:stop] for group in self.groups for start, stop in group.spans]
+
+    def set_embeddings(self, vectors: Sequence[Vectors]) -> list[list[float]]:
+        """Give each node its embedding.
+
+        Args:
+            vectors: (nodes of the group, dimensions) for each group.
+
+        Returns:
+            All embeddings, in the order of `node_texts`.
+        """
         embeddings: list[list[float]] = [row for rows in vectors for row in rows.tolist()]
-        nodes = [node for source in self.sources for node in source.nodes]
+        nodes = [node for group in self.groups for node in group.nodes]
         for node, embedding in zip(nodes, embeddings, strict=True):
             node.embedding = embedding
         return embeddings
 
 
-def batches(sources: Iterable[Source], size: int) -> list[Batch]:
-    """Whole documents in order, together until they have at least `size` nodes."""
-    taken: list[list[Source]] = [[]]
+def batch_groups(groups: Iterable[NodeGroup], size: int) -> list[NodeGroupBatch]:
+    """Divide groups into batches, in order; each has whole groups, as many as make at least `size` nodes."""
+    batches: list[list[NodeGroup]] = [[]]
     count = 0
-    for source in sources:
+    for group in groups:
         if count >= size:
-            taken.append([])
+            batches.append([])
             count = 0
-        taken[-1].append(source)
-        count += len(source.nodes)
-    return [Batch(sources) for sources in taken if sources]
+        batches[-1].append(group)
+        count += len(group.nodes)
+    return [NodeGroupBatch(batch) for batch in batches if batch]
 
 
-def _alone(nodes: Sequence[BaseNode]) -> Source:
-    """Just what LlamaIndex embeds of a node without late chunking, metadata and all."""
+def _single_node(nodes: Sequence[BaseNode]) -> NodeGroup:
+    """Just what LlamaIndex embeds of a node without late chunking, metadata included."""
     text = nodes[0].get_content(metadata_mode=MetadataMode.EMBED) or " "  # no span is empty; blanks have no token either
-    return Source(nodes, text, [(0, len(text))] * len(nodes))
+    return NodeGroup(nodes, text, [(0, len(text))] * len(nodes))
 
 
-def _document(nodes: Sequence[BaseNode]) -> Source:
+def _document(nodes: Sequence[BaseNode]) -> NodeGroup:
     """The stitched nodes behind the metadata that they share, which gives context and is in nobody's span."""
     by_id = {node.node_id: node for node in nodes}
-    chunks = [Chunk(_text(node), _start(node, by_id)) for node in nodes]
-    stitched = stitch(chunks)
+    stitched = stitch([PlacedChunk(_text(node), _start(node, by_id)) for node in nodes])
     metadata = _shared_metadata(nodes)
     before = f"{metadata}\n\n" if metadata else ""
     spans = [(start + len(before), stop + len(before)) for start, stop in stitched.spans]
-    return Source(nodes, before + stitched.text, spans, stitched.fits and not any(map(_stale, nodes)))
+    return NodeGroup(nodes, before + stitched.text, spans, stitched.offsets_fit and not any(map(_is_changed, nodes)))
 
 
 def _text(node: BaseNode) -> str:
@@ -102,15 +129,15 @@ def _text(node: BaseNode) -> str:
 
 def _start(node: BaseNode, by_id: dict[str, BaseNode]) -> int | None:
     """Where a node starts in its document: HierarchicalNodeParser counts from the start of the parent, which is a node, too."""
-    start: int | None = None if _stale(node) else getattr(node, "start_char_idx", None)
+    start: int | None = None if _is_changed(node) else getattr(node, "start_char_idx", None)
     parent = by_id.get(node.parent_node.node_id) if node.parent_node else None
     if start is None or parent is None:
         return start
-    before = _start(parent, by_id)
-    return None if before is None else before + start
+    parent_start = _start(parent, by_id)
+    return None if parent_start is None else parent_start + start
 
 
-def _stale(node: BaseNode) -> bool:
+def _is_changed(node: BaseNode) -> bool:
     """Whether the offsets are of a text of another length, because something changed the node's after the splitter."""
     start, stop = getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)
     return start is not None and stop is not None and stop - start != len(_text(node))

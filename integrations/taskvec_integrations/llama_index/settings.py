@@ -5,6 +5,7 @@ where it is unpickled.
 """
 
 import os
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,28 +13,19 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from taskvec import Encoder, Task
-from taskvec.integration import DEFAULT_MODEL
+from taskvec.integration import DEFAULT_MODEL, LoadSettings
 
-LOADING = (
-    "revision",
-    "device",
-    "dtype",
-    "max_batch_tokens",
-    "max_bodies",
-    "merge_adapters",
-    "cache_dir",
-    "local_files_only",
-)
-"""Fields that are arguments of `shared_encoder` under the same name, beside the token."""
+LOAD_FIELDS = tuple(option.name for option in fields(LoadSettings) if option.name not in ("model", "token"))
+"""Fields that say how to load a model, under the names that `shared_encoder` has for them. A token is a secret by itself."""
 
-OF_THIS_PROCESS = ("callback_manager", "embeddings_cache", "encoder", "rate_limiter", "token")
-"""Fields that no pickle holds: they listen, remember, compute and wait in one process, or are secret."""
+UNPICKLED_FIELDS = ("callback_manager", "embeddings_cache", "encoder", "rate_limiter", "token")
+"""Fields that no pickle holds: they belong to one process, or are secret."""
 
 
 class EmbeddingSettings(BaseEmbedding):
-    """What a TaskvecEmbedding is told; those that say which model it is cannot be changed afterwards."""
+    """The fields of TaskvecEmbedding; those that say which model it is cannot be changed afterwards."""
 
-    # Errors do not show what was given, which could be the token.
+    # Errors do not show the values, because one of them is the token.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, validate_assignment=True)
 
     model_name: str = Field(
@@ -67,26 +59,28 @@ class EmbeddingSettings(BaseEmbedding):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_the_encoder_was_loaded(cls, given: Any) -> Any:
-        """Fill in how a given encoder was loaded: workers load it again from that, and caches tell it from others by it."""
-        if not isinstance(given, dict) or not isinstance(encoder := given.get("encoder"), Encoder):
-            return given
+    def _copy_load_settings(cls, values: Any) -> Any:
+        """Fill in how an encoder was loaded: workers load it again from that, and caches tell it from others by it."""
+        if not isinstance(values, dict) or not isinstance(encoder := values.get("encoder"), Encoder):
+            return values
         settings = encoder.load_settings
-        loaded = {"model_name": str(settings.model)} | {name: getattr(settings, name) for name in LOADING}
-        if refused := sorted(name for name in (*loaded, "token") if given.get(name, loaded.get(name)) != loaded.get(name)):
-            raise ValueError(f"{', '.join(refused)} beside an encoder, which is loaded: give it to Encoder.from_pretrained")
-        return {**given, **loaded}
+        loaded = {"model_name": str(settings.model)} | {name: getattr(settings, name) for name in LOAD_FIELDS}
+        if refused := sorted(name for name in (*loaded, "token") if values.get(name, loaded.get(name)) != loaded.get(name)):
+            raise ValueError(
+                f"{', '.join(refused)} cannot be set beside an encoder, which is loaded: set it in Encoder.from_pretrained"
+            )
+        return {**values, **loaded}
 
     @field_validator("model_name", "device", "dtype", "cache_dir", mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _to_name(cls, value: Any) -> Any:
         """Paths, torch's devices and its dtypes by their names, so that every field can be written as JSON."""
         if isinstance(value, tuple | list):
-            return [cls._named(item) for item in value]
-        named = isinstance(value, os.PathLike | torch.device | torch.dtype)
-        return str(value).removeprefix("torch.") if named else value
+            return [cls._to_name(item) for item in value]
+        has_name = isinstance(value, os.PathLike | torch.device | torch.dtype)
+        return str(value).removeprefix("torch.") if has_name else value
 
     @field_validator("document_task", "query_task", mode="before")
     @classmethod
-    def _known_task(cls, value: Any) -> Any:
+    def _to_task_name(cls, value: Any) -> Any:
         return value if value in ("auto", None) else Task(value).value

@@ -1,10 +1,11 @@
 """Texts where vectors go, in rows and in searches: finding them by a collection's fields, and putting vectors in their places.
 
-Knows what `describe_collection` returns and an encoder, no connection. Nothing a caller handed over is changed in place.
+Knows what `describe_collection` returns and an encoder, no connection. Nothing that a caller passed is changed in place.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 TextFields = str | Mapping[str, str] | None
-"""The field whose text a row's missing vector is made of: one name for all collections, or by collection."""
+"""The field whose text a row's missing vector is made of: one name for all collections, or a name for each collection."""
 
 
 class VectorField(NamedTuple):
@@ -28,10 +29,15 @@ class VectorField(NamedTuple):
     kind: VectorType
 
 
-class Fields(NamedTuple):
-    """The vector fields of a collection: those that a text is embedded for, and the names of all.
+@dataclass(frozen=True)
+class VectorFields:
+    """The vector fields of a collection.
 
-    For sparse vectors, and those that functions of the server make, the server takes text itself, or none at all.
+    Attributes:
+        collection: its name, or an alias.
+        dense: by name, the fields that texts are embedded for. Sparse fields and those that functions of the server fill are
+            not among them: the server takes their text itself.
+        names: of all vector fields.
     """
 
     collection: str
@@ -39,26 +45,41 @@ class Fields(NamedTuple):
     names: Sequence[str]
 
     @classmethod
-    def read(cls, collection: str, description: Mapping[str, Any]) -> "Fields":
+    def from_description(cls, collection: str, description: Mapping[str, Any]) -> "VectorFields":
         """The vector fields in what `describe_collection` returned for a collection or an alias of it."""
         by_server = {name for function in description.get("functions") or () for name in function["output_field_names"]}
-        vectors = [told for told in description["fields"] if told["type"].name.endswith("VECTOR")]
+        vectors = [field for field in description["fields"] if field["type"].name.endswith("VECTOR")]
         dense = {
-            told["name"]: VectorField(told["name"], int(told["params"]["dim"]), DENSE_TYPES[told["type"]])
-            for told in vectors
-            if told["type"] in DENSE_TYPES and told["name"] not in by_server
+            field["name"]: VectorField(field["name"], int(field["params"]["dim"]), DENSE_TYPES[field["type"]])
+            for field in vectors
+            if field["type"] in DENSE_TYPES and field["name"] not in by_server
         }
-        return cls(collection, dense, [told["name"] for told in vectors])
+        return cls(collection, dense, [field["name"] for field in vectors])
 
-    def searched(self, anns_field: str | None) -> VectorField | None:
-        """The field that a text is embedded for; None where the server takes the text itself, or there is no such field."""
+    def find_searched(self, anns_field: str | None) -> VectorField | None:
+        """The field that a text is embedded for; None where the server takes the text itself, or there is no such field.
+
+        Raises:
+            ValueError: there are several vector fields and `anns_field` names none.
+        """
         if not anns_field and len(self.names) > 1:
-            raise ValueError(f"{self.collection} has the vector fields {', '.join(self.names)}: say which with anns_field")
+            raise ValueError(f"{self.collection} has the vector fields {', '.join(self.names)}: name one with anns_field")
         return self.dense.get(anns_field or "".join(self.names))
 
 
-class Texts:
-    """Embeds the texts of a call: each once, for the operation's task, for every field that wants it."""
+class RowEmbedder:
+    """Embeds the texts of a call: each once, for the operation's task, for every field that wants it.
+
+    Args:
+        encoder: the client's encoder, or a model's name.
+        document_task: the task of texts in rows, see `TaskChoice`.
+        query_task: the task of texts in searches.
+        text_field: the field whose text a missing vector is made of.
+
+    Raises:
+        TypeError: `encoder` or `text_field` has the wrong type.
+        ValueError: a task is unknown.
+    """
 
     def __init__(
         self, encoder: Encoder | str | Path, document_task: TaskChoice, query_task: TaskChoice, text_field: TextFields
@@ -73,7 +94,7 @@ class Texts:
         """Let go of an encoder that was loaded by name."""
         self._encoder.close()
 
-    def rows(self, data: Any, fields: Fields) -> Any:
+    def embed_rows(self, data: Any, fields: VectorFields) -> Any:
         """Rows of an insert or upsert with vectors where texts stood, and where a vector is missing whose text is there."""
         rows = [data] if isinstance(data, dict) else data
         if not isinstance(rows, list):
@@ -91,19 +112,19 @@ class Texts:
             filled[number][field.name] = vector
         return [filled.get(number, row) for number, row in enumerate(rows)]
 
-    def queries(self, data: Any, fields: Fields, anns_field: str | None) -> Any:
+    def embed_queries(self, data: Any, fields: VectorFields, anns_field: str | None) -> Any:
         """The data of a search with vectors where texts stood; a single text is one query."""
         queries = [data] if isinstance(data, str) else data
-        return self._fill([(queries, anns_field)], fields)[0]
+        return self._embed_searches([(queries, anns_field)], fields)[0]
 
-    def requests(self, requests: Any, fields: Fields) -> Any:
+    def embed_requests(self, requests: Any, fields: VectorFields) -> Any:
         """The requests of a hybrid search with vectors where texts stood."""
-        filled = self._fill([(request.data, request.anns_field) for request in requests], fields)
+        filled = self._embed_searches([(request.data, request.anns_field) for request in requests], fields)
         return [with_data(request, data) for request, data in zip(requests, filled, strict=True)]
 
-    def _fill(self, searches: Sequence[tuple[Any, str | None]], fields: Fields) -> list[Any]:
+    def _embed_searches(self, searches: Sequence[tuple[Any, str | None]], fields: VectorFields) -> list[Any]:
         """The data of several searches, each of one field, with vectors where texts stood."""
-        wanted = [(data, fields.searched(name) if has_text(data) else None) for data, name in searches]
+        wanted = [(data, fields.find_searched(name) if has_text(data) else None) for data, name in searches]
         texts = [(query, field) for data, field in wanted if field for query in data if isinstance(query, str)]
         vectors = iter(self._embed(texts, self._settings.task("query"), fields.collection))
         return [
@@ -119,8 +140,8 @@ class Texts:
         for field in fields.values():
             if field.dim > encoder.dimensions:
                 raise ValueError(
-                    f"the field {field.name} of {collection} has dim {field.dim}, {encoder.model_id} has vectors of "
-                    f"{encoder.dimensions}: make the field for {encoder.dimensions} or fewer, or pass another encoder"
+                    f"the field {field.name} of {collection} has dim {field.dim}, but {encoder.model_id} has vectors of "
+                    f"{encoder.dimensions}: create the field with dim {encoder.dimensions} or less, or pass another encoder"
                 )
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
         usage = Usage()

@@ -1,7 +1,7 @@
 """An embedding function in the shape that pymilvus-model's have, with taskvec's encoder behind it.
 
-Not a subclass of its BaseEmbeddingFunction, which is bare (two abstract methods, nobody asks for it by isinstance) and takes
-three seconds to import, with transformers and all.
+Not a subclass of its BaseEmbeddingFunction: that has two abstract methods and nothing else, is never tested for with isinstance,
+and importing it imports transformers, which takes seconds.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,22 @@ from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 class TaskvecEmbeddingFunction:
     """Texts to vectors for pymilvus, usable wherever pymilvus-model's JinaEmbeddingFunction is, on your own hardware.
 
-    encoder: an Encoder, or a model's name, which is loaded when it is first needed and never pickled. dimensions: None is the
-    model's full width. late_chunking: the texts of one call are the consecutive chunks of one document and share its context
-    (as in Jina's function; never for queries). precision: float32, float16, bfloat16, int8 or binary, for FLOAT_VECTOR,
-    FLOAT16_VECTOR, BFLOAT16_VECTOR, INT8_VECTOR and BINARY_VECTOR fields. document_task, query_task: another task than
-    retrieval.passage and retrieval.query, None for the bare model.
+    Vectors come as lists with one value for each text, of the type that pymilvus takes in rows and in searches: arrays
+    (dimensions,) of the precision's dtype, or bytes for binary.
 
-    Vectors come as lists with one value a text in the type that pymilvus takes in rows and in searches: arrays (dimensions,) of
-    the precision's dtype, bytes for binary.
+    Args:
+        encoder: see `Store`. A model that was loaded by name is never pickled.
+        dimensions: of the vectors. None is the model's full width.
+        late_chunking: whether the texts of one call are the consecutive chunks of one document and share its context, as in
+            Jina's function. Queries never do.
+        precision: "float32", "float16", "bfloat16", "int8" or "binary", for FLOAT_VECTOR, FLOAT16_VECTOR, BFLOAT16_VECTOR,
+            INT8_VECTOR and BINARY_VECTOR fields.
+        document_task: the task of texts that are stored, see `TaskChoice`.
+        query_task: the task of texts that search.
+
+    Raises:
+        TypeError: `encoder` or `late_chunking` has the wrong type.
+        ValueError: a task or the precision is unknown, or `dimensions` does not fit the precision.
     """
 
     def __init__(
@@ -41,13 +49,13 @@ class TaskvecEmbeddingFunction:
         self._encoder = LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self.precision = precision
+        kind = vector_type(precision)
         if dimensions is not None:
-            vector_type(precision).check_dimensions(dimensions)
-        _ = vector_type(precision).data_type
+            kind.check_dimensions(dimensions)
 
     @property
     def dim(self) -> int:
-        """The `dim` of a field for these vectors; loads the model where `dimensions` was not given."""
+        """The `dim` of a field for these vectors; loads the model if `dimensions` is None."""
         return self._settings.dimensions or self._encoder.get().dimensions
 
     def __call__(self, texts: Iterable[str]) -> list[Any]:
@@ -67,7 +75,7 @@ class TaskvecEmbeddingFunction:
         self._encoder.close()
 
     def _encode(self, texts: Iterable[str], task: Task | None, late_chunking: bool) -> list[Any]:
-        listed = [texts] if isinstance(texts, str) else texts
+        items = [texts] if isinstance(texts, str) else texts
         dimensions = self._settings.dimensions
-        vectors = self._encoder.get().encode(listed, task=task, dimensions=dimensions, late_chunking=late_chunking)
+        vectors = self._encoder.get().encode(items, task=task, dimensions=dimensions, late_chunking=late_chunking)
         return list(vector_type(self.precision).pack(vectors))

@@ -1,6 +1,6 @@
 """Looking through the arguments of a client's method before it is called: its signature, name and docstring stay.
 
-Knows signatures, threads and when a collection is described; what becomes of a text is the affair of Texts.
+Knows signatures, threads and when a collection is described; the RowEmbedder knows what becomes of a text.
 """
 
 import inspect
@@ -11,25 +11,25 @@ from typing import Any
 from pymilvus import MilvusException
 
 from taskvec.integration import run_in_thread
-from taskvec_integrations.milvus.embed import Fields, has_text
+from taskvec_integrations.milvus.embed import VectorFields, has_text
 from taskvec_integrations.milvus.server import Server
 
-Fill = Callable[..., Any]
-"""A method of Texts: (texts, the argument, the collection's fields, other arguments) -> the argument with vectors."""
+EmbedArgument = Callable[..., Any]
+"""A method of RowEmbedder: (embedder, the argument, the collection's fields, other arguments) -> the argument with vectors."""
 
-Needs = Callable[[Server], None]
+CheckServer = Callable[[Server], None]
 """Raises for a server that does not have a method."""
 
 # What a call raises whose collection has other fields than it had: the server, pymilvus, or the check of a field's dim.
-STALE = (MilvusException, ValueError)
+STALE_FIELDS_ERRORS = (MilvusException, ValueError)
 
 
-class Call:
-    """A bound call of a client's method whose argument `names[0]` may hold texts."""
+class BoundCall:
+    """A call of a client's method with its arguments; the first of the arguments `names` may hold texts."""
 
-    def __init__(self, bound: inspect.BoundArguments, fill: Fill, names: tuple[str, ...]) -> None:
+    def __init__(self, bound: inspect.BoundArguments, embed: EmbedArgument, names: tuple[str, ...]) -> None:
         self._bound = bound
-        self._fill = fill
+        self._embed = embed
         self._names = names
         self.client = bound.arguments["self"]
         self.collection: str = bound.arguments["collection_name"]
@@ -41,86 +41,96 @@ class Call:
         return has_text(self._bound.arguments.get(self._names[0]), dict)
 
     @property
-    def known(self) -> Fields | None:
-        """The fields of the collection, where this client was told."""
-        fields: Fields | None = self.client._fields.get(self.collection)
+    def known_fields(self) -> VectorFields | None:
+        """The fields of the collection, where this client has asked for them."""
+        fields: VectorFields | None = self.client._fields.get(self.collection)
         return fields
 
-    def learn(self, description: Mapping[str, Any]) -> Fields:
-        """Keep what `describe_collection` returned."""
-        fields = Fields.read(self.collection, description)
+    def remember_fields(self, description: Mapping[str, Any]) -> VectorFields:
+        """Keep and return the fields in what `describe_collection` returned."""
+        fields = VectorFields.from_description(self.collection, description)
         self.client._fields[self.collection] = fields
         return fields
 
-    def meet(self, version: str) -> Server:
-        """Keep what `get_server_version` returned."""
+    def remember_server(self, version: str) -> Server:
+        """Keep and return the server in what `get_server_version` returned."""
         server = Server.parse(version)
         self.client._server = server
         return server
 
-    def filled(self, fields: Fields) -> inspect.BoundArguments:
+    def embed(self, fields: VectorFields) -> inspect.BoundArguments:
         """The arguments with vectors in place of texts; those that were passed stay as they are."""
         arguments = self._bound.arguments
         value, *others = (arguments.get(name) for name in self._names)
-        new = {**arguments, self._names[0]: self._fill(self.client._texts, value, fields, *others)}
+        new = {**arguments, self._names[0]: self._embed(self.client._embedder, value, fields, *others)}
         return inspect.BoundArguments(self._bound.signature, new)
 
 
-def embedding(method: Callable[..., Any], fill: Fill, *names: str, needs: Needs | None = None) -> Callable[..., Any]:
-    """`method` with the texts in its argument `names[0]` embedded before it is called; `needs` refuses servers without it.
+def embed_arguments(
+    method: Callable[..., Any], embed: EmbedArgument, *names: str, check: CheckServer | None = None
+) -> Callable[..., Any]:
+    """`method` with the texts in its argument `names[0]` embedded before it is called.
 
-    A collection is described once. Where a call fails it is described again, and if its fields are others by now (somebody made
-    it anew) the call is repeated with the vectors they want.
+    A collection is described once. Where a call fails, it is described again. If its fields have changed (somebody created it
+    anew), the call is repeated with the vectors that they want.
+
+    Args:
+        method: of a client.
+        embed: makes vectors of the texts; it is passed the arguments `names`.
+        names: arguments of `method`.
+        check: refuses a server without this method, before anything is encoded.
+
+    Returns:
+        A function with the signature of `method`.
     """
     signature = inspect.signature(method)
 
     @wraps(method)
-    def embedded(*args: Any, **kwargs: Any) -> Any:
-        call = Call(signature.bind(*args, **kwargs), fill, names)
+    def embed_then_call(*args: Any, **kwargs: Any) -> Any:
+        call = BoundCall(signature.bind(*args, **kwargs), embed, names)
         if not call.has_text:
             return method(*args, **kwargs)
-        if needs is not None:
-            needs(call.client._server or call.meet(call.client.get_server_version()))
-        if (known := call.known) is not None:
+        if check is not None:
+            check(call.client._server or call.remember_server(call.client.get_server_version()))
+        if (known := call.known_fields) is not None:
             try:
-                filled = call.filled(known)
-                return method(*filled.args, **filled.kwargs)
-            except STALE:
-                if call.learn(call.client.describe_collection(call.collection, timeout=call.timeout)) == known:
+                new = call.embed(known)
+                return method(*new.args, **new.kwargs)
+            except STALE_FIELDS_ERRORS:
+                if call.remember_fields(_describe(call)) == known:
                     raise
-        filled = call.filled(call.known or call.learn(call.client.describe_collection(call.collection, timeout=call.timeout)))
-        return method(*filled.args, **filled.kwargs)
+        new = call.embed(call.known_fields or call.remember_fields(_describe(call)))
+        return method(*new.args, **new.kwargs)
 
-    return embedded
+    return embed_then_call
 
 
-def embedding_async(
-    method: Callable[..., Coroutine[Any, Any, Any]], fill: Fill, *names: str, needs: Needs | None = None
+def embed_arguments_async(
+    method: Callable[..., Coroutine[Any, Any, Any]], embed: EmbedArgument, *names: str, check: CheckServer | None = None
 ) -> Callable[..., Any]:
-    """`embedding` for a coroutine function: a thread encodes, and cancelling ends it at the next batch."""
+    """`embed_arguments` for a coroutine function: a thread encodes, and cancelling ends it at the next batch."""
     signature = inspect.signature(method)
 
     @wraps(method)
-    async def embedded(*args: Any, **kwargs: Any) -> Any:
-        call = Call(signature.bind(*args, **kwargs), fill, names)
+    async def embed_then_await(*args: Any, **kwargs: Any) -> Any:
+        call = BoundCall(signature.bind(*args, **kwargs), embed, names)
         if not call.has_text:
             return await method(*args, **kwargs)
-        if needs is not None and hasattr(call.client, "get_server_version"):  # pymilvus 2.5 cannot ask
-            needs(call.client._server or call.meet(await call.client.get_server_version()))
-        if (known := call.known) is not None:
+        if check is not None:
+            check(call.client._server or call.remember_server(await call.client.get_server_version()))
+        if (known := call.known_fields) is not None:
             try:
-                filled = await run_in_thread(call.filled, known)
-                return await method(*filled.args, **filled.kwargs)
-            except STALE:
-                if call.learn(await _describe(call)) == known:
+                new = await run_in_thread(call.embed, known)
+                return await method(*new.args, **new.kwargs)
+            except STALE_FIELDS_ERRORS:
+                if call.remember_fields(await _describe(call)) == known:
                     raise
-        filled = await run_in_thread(call.filled, call.known or call.learn(await _describe(call)))
-        return await method(*filled.args, **filled.kwargs)
+        new = await run_in_thread(call.embed, call.known_fields or call.remember_fields(await _describe(call)))
+        return await method(*new.args, **new.kwargs)
 
-    return embedded
+    return embed_then_await
 
 
-async def _describe(call: Call) -> Mapping[str, Any]:
-    describe = getattr(call.client, "describe_collection", None) or call.client._get_connection().describe_collection  # 2.5
-    description: Mapping[str, Any] = await describe(call.collection, timeout=call.timeout)
-    return description
+def _describe(call: BoundCall) -> Any:
+    """The collection's description, or of an async client a coroutine that returns it."""
+    return call.client.describe_collection(call.collection, timeout=call.timeout)

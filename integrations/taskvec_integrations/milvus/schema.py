@@ -1,4 +1,4 @@
-"""Collections for embedded text: the vector type, metric and index that go with a precision, and no surprise from the engine.
+"""Collections for embedded text: the vector type, metric and index that go with a precision, and what a server lacks.
 
 Knows pymilvus's schemas; the clients are the user's, plain or ours.
 """
@@ -21,12 +21,24 @@ MAX_DIMENSIONS = 32_768
 
 @dataclass(frozen=True)
 class TextCollection:
-    """How a collection is laid out: a VARCHAR id as primary key, a VARCHAR text, and the vector of the text in one precision.
+    """The schema of a collection: a VARCHAR id as primary key, a VARCHAR text, and the vector of the text in one precision.
 
-    The metric is COSINE, and HAMMING for binary. index: other parameters than the precision's own, such as
-    {"index_type": "DISKANN"}. enable_dynamic_field: rows may have more fields than these.
+    The metric is COSINE, or HAMMING for binary. `create` and `acreate` create the collection; for more fields add them to
+    `schema()` and `index_params()` and pass both to a client's `create_collection`.
 
-    `create` and `acreate` make it; for more fields take `schema()` and `index_params()` to a client's `create_collection`.
+    Args:
+        dimensions: of the vectors, 2 to 32768.
+        precision: "float32", "float16", "bfloat16", "int8" or "binary".
+        vector_field: name of the field of the vector.
+        text_field: name of the field of the text.
+        id_field: name of the field of the id.
+        index: parameters of the index instead of those of the precision, such as {"index_type": "DISKANN"}.
+        enable_dynamic_field: whether rows may have more fields than these.
+        description: of the collection.
+
+    Raises:
+        TypeError: `dimensions` is not a whole number.
+        ValueError: `dimensions` is out of range, the precision is unknown, or two fields have the same name.
     """
 
     dimensions: int
@@ -45,7 +57,7 @@ class TextCollection:
         vector_type(self.precision).check_dimensions(self.dimensions)
         if len({self.id_field, self.text_field, self.vector_field}) < 3:
             names = f"id_field {self.id_field!r}, text_field {self.text_field!r} and vector_field {self.vector_field!r}"
-            raise ValueError(f"two fields have one name: give {names} different ones")
+            raise ValueError(f"two fields have the same name: {names} need different names")
 
     def create(
         self,
@@ -55,9 +67,17 @@ class TextCollection:
         consistency_level: str = "Bounded",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the collection and load it; ValueError, before anything is sent, where the engine lacks the vector type.
+        """Create the collection and load it.
 
-        consistency_level: "Strong" lets a search see what was inserted just before, wherever it is not given with the search.
+        Args:
+            client: of the server.
+            collection_name: its name.
+            consistency_level: of searches that do not name another one; with "Strong" a search sees what was inserted just
+                before it.
+            properties: of the collection.
+
+        Raises:
+            ValueError: the server lacks the vector type; nothing was sent.
         """
         self.check(Server.parse(client.get_server_version()))
         client.create_collection(collection_name, **self._options(consistency_level, properties))
@@ -70,18 +90,19 @@ class TextCollection:
         consistency_level: str = "Bounded",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """`create` with an async client; NotImplementedError on milvus-lite, which makes collections for a MilvusClient only.
+        """`create` with an async client.
 
-        Under pymilvus 2.5, whose async client has no server version, the engine refuses.
+        Raises:
+            NotImplementedError: the server is milvus-lite, which creates collections for a MilvusClient only.
+            ValueError: the server lacks the vector type. Either way nothing was sent.
         """
-        if hasattr(client, "get_server_version"):
-            server = Server.parse(await client.get_server_version())
-            self.check(server)
-            server.check_async_create()
+        server = Server.parse(await client.get_server_version())
+        self.check(server)
+        server.check_async_create()
         await client.create_collection(collection_name, **self._options(consistency_level, properties))
 
     def check(self, server: Server) -> None:
-        """A vector type that an engine lacks is a ValueError that names both and what works instead."""
+        """Raise ValueError where a server lacks the vector type; the message names both, and what works instead."""
         server.check_type(vector_type(self.precision))
 
     def schema(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which engine is at the other end of a client, and what it lacks, said before anything is sent to it."""
+"""Which server a client talks to, and what it lacks, which is an error before anything is sent to it."""
 
 import re
 from dataclasses import dataclass
@@ -7,40 +7,43 @@ from typing import Self
 from taskvec_integrations.milvus.vector_types import VECTOR_TYPES, VectorType
 
 LITE = "milvus-lite"
-HYBRID_SEARCH = (2, 4)
+HYBRID_SEARCH_VERSION = (2, 4)
 """The first Milvus with hybrid_search."""
-INVERTED = (2, 4)
+INVERTED_INDEX_VERSION = (2, 4)
 """The first Milvus with INVERTED indexes."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """An engine by name and version, as `get_server_version` tells them: "v2.6.3", "2.3.5-dev", "milvus_lite-3.2.2".
+    """A server by name and version, as `get_server_version` returns them: "v2.6.3", "2.3.5-dev", "milvus_lite-3.2.2".
 
-    An empty version is one that could not be read; nothing is refused then, the engine says itself what it lacks.
+    Args:
+        name: "Milvus", or milvus-lite, which runs in the client's process.
+        version: its numbers. Empty where they could not be read: then nothing is refused here, and the server itself says what
+            it lacks.
     """
 
     name: str = "Milvus"
     version: tuple[int, ...] = ()
 
     @classmethod
-    def parse(cls, told: str) -> Self:
-        """Read what a server says of itself."""
-        match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", told)
+    def parse(cls, text: str) -> Self:
+        """The server in what `get_server_version` returned."""
+        match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
         version = tuple(int(part) for part in match.groups() if part) if match else ()
-        return cls(LITE if "lite" in told.partition("-")[0] else "Milvus", version)
+        return cls(LITE if "lite" in text.partition("-")[0] else "Milvus", version)
 
     def __str__(self) -> str:
         return f"{self.name} {'.'.join(map(str, self.version))}"
 
     def has(self, kind: VectorType) -> bool:
-        """Whether it stores, indexes and searches vectors of a type."""
+        """Whether the server stores, indexes and searches vectors of a type."""
         return not self.version or (kind.in_lite if self.name == LITE else self.version >= kind.server)
 
     @property
     def has_inverted_index(self) -> bool:
         """Whether VARCHAR fields can be indexed for look-ups by many values."""
-        return self.name == LITE or self.version >= INVERTED
+        return self.name == LITE or self.version >= INVERTED_INDEX_VERSION
 
     @property
     def merges_upserts(self) -> bool:
@@ -48,7 +51,7 @@ class Server:
         return self.name == LITE
 
     def check_type(self, kind: VectorType) -> None:
-        """A type that it lacks is a ValueError that names both, and what works instead."""
+        """Raise ValueError for a type that the server lacks; the message names both, and what works instead."""
         if not self.has(kind):
             instead = [other.precision for other in VECTOR_TYPES.values() if self.has(other)]
             raise ValueError(
@@ -57,18 +60,19 @@ class Server:
             )
 
     def check_async_create(self) -> None:
-        """A server that cannot make a collection for an async client is a NotImplementedError that says what works instead."""
+        """Raise NotImplementedError where an async client cannot create a collection; the message says what works instead."""
         if self.name == LITE:
             raise NotImplementedError(
-                f"{self} cannot make a collection for an AsyncMilvusClient (it would leave half a one): make it with create and "
-                "a MilvusClient of the same file, which the async client can then use"
+                f"{self} cannot create a collection for an AsyncMilvusClient (it would be left incomplete): create it with "
+                "TextCollection.create and a MilvusClient of the same file; the async client can use it then"
             )
 
     def check_hybrid_search(self) -> None:
-        """A server without hybrid_search is a NotImplementedError that says what works instead."""
-        if self.version and self.name != LITE and self.version < HYBRID_SEARCH:
+        """Raise NotImplementedError for a server without hybrid_search; the message says what works instead."""
+        if self.version and self.name != LITE and self.version < HYBRID_SEARCH_VERSION:
             raise NotImplementedError(
-                f"{self} has no hybrid_search: search field by field and merge the hits, or use {_dotted(HYBRID_SEARCH)} or later"
+                f"{self} has no hybrid_search: search field by field and merge the hits, or use a Milvus server of version "
+                f"{_dotted(HYBRID_SEARCH_VERSION)} or later"
             )
 
 

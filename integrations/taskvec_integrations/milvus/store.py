@@ -11,13 +11,13 @@ from pymilvus import MilvusClient, MilvusException
 
 from taskvec_integrations.extras import MissingExtraError
 from taskvec_integrations.milvus.backend import MilvusBackend
+from taskvec_integrations.milvus.collection_fields import CollectionFields
 from taskvec_integrations.milvus.errors import reason, retry_after
-from taskvec_integrations.milvus.layout import Layout
 from taskvec_integrations.store import Store, StoreOptions
 
 __all__ = ["MilvusStore", "connect", "make_store", "reason", "retry_after"]
 
-_holders: Counter[str] = Counter()  # milvus-lite has one server for each file in a process, which all its clients share
+_open_clients: Counter[str] = Counter()  # milvus-lite has one server for each file in a process, which all its clients share
 _lock = threading.Lock()
 
 
@@ -28,12 +28,23 @@ class MilvusStore(Store):
         store.ingest(documents, progress=True)
         hits = store.search("question", limit=5, filter='kind == "city"')
 
-    client: a MilvusClient for milvus-lite or a server. A collection that does not exist is made. For an index, partitions or
-    typed payload fields of your own make it first (see `TextCollection`), with a VARCHAR key, dynamic fields, metric COSINE and
-    the right dim, and leave it empty. precision, consistency_level: of a collection that is made here; float32, float16, bfloat16
-    or int8; with "Session" a search sees what this process wrote, and other processes a moment later. id_field, vector_field:
-    names of fields, which payloads cannot use as keys. The other arguments are those of every store, see `Store`. `filter` of a
+    A collection that does not exist is created. For another index, partitions or typed payload fields create it yourself (see
+    `TextCollection`), with a VARCHAR key, dynamic fields, metric COSINE and the right dim, and leave it empty. `filter` of a
     search is an expression of Milvus.
+
+    Args:
+        client: a MilvusClient for milvus-lite or a server.
+        collection: its name.
+        precision: "float32", "float16", "bfloat16" or "int8", of a collection that is created here.
+        consistency_level: of a collection that is created here. With "Session" a search sees what this process has written;
+            other processes see it a moment later.
+        id_field: name of the field of the id, which no payload can use as a key.
+        vector_field: name of the field of the vector, which no payload can use as a key.
+        **options: those of every store, see `Store`.
+
+    Raises:
+        TypeError: `client` is not a MilvusClient.
+        ValueError: the precision is unknown, or its vectors have no cosine.
     """
 
     def __init__(
@@ -47,12 +58,25 @@ class MilvusStore(Store):
         vector_field: str = "vector",
         **options: Unpack[StoreOptions],
     ) -> None:
-        backend = MilvusBackend(client, collection, Layout(precision, id_field, vector_field), consistency_level)
+        backend = MilvusBackend(client, collection, CollectionFields(precision, id_field, vector_field), consistency_level)
         super().__init__(backend, **options)
 
 
 def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClient, Callable[[], None]]:
-    """A client, connected, and what closes it."""
+    """Open a client.
+
+    Args:
+        location: a URL, or a file where `embedded`.
+        embedded: whether milvus-lite runs in this process.
+        key: the token of a server, if it has one.
+
+    Returns:
+        The client and what closes it.
+
+    Raises:
+        MissingExtraError: milvus-lite is needed and not installed.
+        RuntimeError: the file cannot be opened.
+    """
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs the traces of errors that it raises as well
     if not embedded:
         client = MilvusClient(location, token=key or "")
@@ -67,23 +91,25 @@ def connect(location: str, embedded: bool, key: str | None) -> tuple[MilvusClien
             ) from None
         if "Open local milvus failed" not in str(error):
             raise
-        raise RuntimeError(f"{location} cannot be opened: another process has it open, or it is no file of milvus-lite") from None
+        raise RuntimeError(
+            f"{location} cannot be opened: another process has it open, or it is not a file of milvus-lite"
+        ) from None
 
     with _lock:
-        _holders[location] += 1
+        _open_clients[location] += 1
 
     def close() -> None:
         from milvus_lite.server_manager import server_manager_instance
 
         client.close()
         with _lock:
-            _holders[location] -= 1
-            if not _holders[location]:
+            _open_clients[location] -= 1
+            if not _open_clients[location]:
                 server_manager_instance.release_server(location)  # else this process keeps the file
 
     return client, close
 
 
 def make_store(client: MilvusClient, collection: str, **options: Unpack[StoreOptions]) -> MilvusStore:
-    """A store on a collection."""
+    """A MilvusStore on a collection of a client that `connect` opened."""
     return MilvusStore(client, collection, **options)

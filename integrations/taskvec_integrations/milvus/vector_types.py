@@ -8,15 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pymilvus import DataType
-from pymilvus import __version__ as pymilvus_version
 
 from taskvec import quantize
-from taskvec.integration import scaled_int8
+from taskvec.integration import Vectors, scaled_int8
 from taskvec_integrations.extras import require
-
-Vectors = NDArray[np.float32]
 
 AUTOINDEX = {"index_type": "AUTOINDEX"}
 # The parameters that Milvus gives a float vector under AUTOINDEX, which old servers do not know for the other types.
@@ -29,8 +25,14 @@ BIN_FLAT = {"index_type": "BIN_FLAT"}
 class VectorType:
     """How vectors of one precision are stored.
 
-    name: of the DataType. pack: (n, d) float32 vectors to n values that pymilvus takes for it in rows and in searches.
-    server: the first Milvus server that stores and searches it. in_lite: whether milvus-lite does.
+    Args:
+        precision: our name for it.
+        name: of pymilvus's DataType.
+        metric: that compares the vectors.
+        server: version of the first Milvus that stores and searches it.
+        in_lite: whether milvus-lite does.
+        index: parameters of its index.
+        pack: (n, dimensions) float32 vectors to the n values that pymilvus takes in rows and in searches.
     """
 
     precision: str
@@ -43,15 +45,13 @@ class VectorType:
 
     @property
     def data_type(self) -> DataType:
-        """The DataType; ImportError where the installed pymilvus does not know it."""
-        if self.name not in DataType.__members__:
-            raise ImportError(f"pymilvus {pymilvus_version} has no {self.name}: pip install --upgrade pymilvus")
+        """pymilvus's DataType."""
         return DataType[self.name]
 
     def check_dimensions(self, dimensions: int) -> None:
-        """A number of dimensions that this type cannot hold is a ValueError with both."""
+        """Raise ValueError for a number of dimensions that this type cannot hold."""
         if self.precision == "binary" and dimensions % 8:
-            raise ValueError(f"binary packs 8 dimensions into a byte: {dimensions} is not a multiple of 8")
+            raise ValueError(f"dimensions is {dimensions}: binary packs 8 dimensions into a byte, so use a multiple of 8")
 
 
 def _bfloat16(vectors: Vectors) -> Sequence[Any]:
@@ -72,12 +72,12 @@ _TYPES = (
 )
 VECTOR_TYPES = {kind.precision: kind for kind in _TYPES}
 """By precision."""
-DENSE_TYPES = {DataType[kind.name]: kind for kind in _TYPES if kind.name in DataType.__members__}
-"""By pymilvus's DataType; sparse vectors are not ours."""
+DENSE_TYPES = {kind.data_type: kind for kind in _TYPES}
+"""By pymilvus's DataType; sparse types are not among them."""
 
 
 def vector_type(precision: str) -> VectorType:
-    """The vector type of a precision; an unknown one is a ValueError that lists them."""
+    """The vector type of a precision; ValueError for an unknown one, with all that there are."""
     if precision not in VECTOR_TYPES:
         raise ValueError(f"unknown precision {precision!r}: Milvus stores {', '.join(VECTOR_TYPES)}")
     return VECTOR_TYPES[precision]

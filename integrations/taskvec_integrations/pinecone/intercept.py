@@ -1,5 +1,6 @@
-"""What sync and async indexes share: their settings, the way to all that is the SDK's own, and the checks around a write."""
+"""What TaskvecIndex and AsyncTaskvecIndex share: settings, access to the SDK's index, and the checks around a write."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,17 +9,15 @@ from typing import Any
 from taskvec import Encoder
 from taskvec.integration import DEFAULT_MODEL
 from taskvec_integrations.lazy_encoder import LazyEncoder
-from taskvec_integrations.pinecone import sdk
-from taskvec_integrations.pinecone.embed import Texts
+from taskvec_integrations.pinecone.embed import RecordEmbedder
+from taskvec_integrations.pinecone.limits import DEFAULT_NAMESPACE
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
-DEFAULT_NAMESPACE = "__default__"
 
+class IndexWrapper:
+    """The constructor of both; every attribute that they do not define is the SDK index's own."""
 
-class WithEncoder:
-    """The constructor of both, and the way to everything that is the SDK's own."""
-
-    _async: bool
+    _is_async: bool
 
     def __init__(
         self,
@@ -32,62 +31,73 @@ class WithEncoder:
         document_task: TaskChoice = "auto",
         query_task: TaskChoice = "auto",
     ) -> None:
-        check_index(index, self._async, type(self).__name__)
+        check_index(index, self._is_async, type(self).__name__)
         if vector_fields and not hasattr(index, "documents"):
-            raise ValueError(f"vector_fields name fields of documents, which {type(index).__name__} of this SDK does not have")
+            raise ValueError(
+                f"vector_fields names fields of documents, which {type(index).__name__} of this SDK does not have: "
+                "install pinecone>=10, or leave vector_fields out"
+            )
         self._index = index
         settings = EmbedSettings(document_task, query_task, dimensions)
-        self._texts = Texts(LazyEncoder(encoder), settings, text_field, vector_fields, document_field)
-        self._fits = False
+        self._embedder = RecordEmbedder(LazyEncoder(encoder), settings, text_field, vector_fields, document_field)
+        self._dimension_checked = False
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # nor may a copy that has no index yet look for it here
+        if name.startswith("_"):  # an unpickled copy has no _index yet and must not look for it here
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self._index, name)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._index!r}, encoder={self._texts.encoder.name!r})"
+        return f"{type(self).__name__}({self._index!r}, encoder={self._embedder.encoder.name!r})"
 
-    def _check_fits(self, stats: Any) -> None:
-        """Vectors of another length than the index has are a ValueError that says what to do; it is looked at once."""
-        held, ours = getattr(stats, "dimension", None), self._texts.dimensions
-        if held is not None and held != ours:
+    def _check_dimension(self, stats: Any) -> None:
+        """ValueError where the index has vectors of another dimension than the encoder returns."""
+        dimension, ours = getattr(stats, "dimension", None), self._embedder.dimensions
+        if dimension is not None and dimension != ours:
             raise ValueError(
-                f"the index has vectors of {held} numbers, {self._texts.encoder.name} makes {ours}: "
-                f"pass dimensions={held}, or create an index of dimension {ours}"
+                f"the index has dimension {dimension}, {self._embedder.encoder.name} returns vectors of {ours}: "
+                f"pass dimensions={dimension}, or create an index of dimension {ours}"
             )
-        self._fits = True
+        self._dimension_checked = True
 
 
-def check_index(index: object, is_async: bool, wrapper: str) -> None:
-    """Anything but an index of the right kind is a TypeError that says what to do."""
+def is_async(index: Any) -> bool:
+    """Whether the methods of an index are coroutine functions."""
+    return inspect.iscoroutinefunction(inspect.unwrap(index.upsert))
+
+
+def check_index(index: object, wants_async: bool, wrapper: str) -> None:
+    """TypeError with the fix for anything but an index of the kind that `wrapper` takes."""
     if not hasattr(index, "upsert"):
-        fix = "await it first" if hasattr(index, "__await__") else "make one with pc.index(...), in SDK 7 and 8 pc.Index(...)"
-        raise TypeError(f"index is {index!r}, an index of Pinecone's SDK was expected: {fix}")
-    if sdk.is_async(index) != is_async:
+        fix = "await it first" if hasattr(index, "__await__") else "make one with pc.index(...)"
+        raise TypeError(f"index is {index!r}, not an index of Pinecone's SDK: {fix}")
+    if is_async(index) != wants_async:
         other = {"TaskvecIndex": "AsyncTaskvecIndex", "AsyncTaskvecIndex": "TaskvecIndex"}[wrapper]
         raise TypeError(f"{wrapper} was given {index!r}: use {other} for it")
 
 
-def classic(namespace: str, timeout: float | None) -> dict[str, Any]:
-    """The arguments of `upsert` beside its vectors, whose name for the default namespace is an empty one."""
-    given = {} if timeout is None else {"timeout": timeout}
-    return {**given, "namespace": "" if namespace == DEFAULT_NAMESPACE else namespace}
+def upsert_options(namespace: str, timeout: float | None) -> dict[str, Any]:
+    """The arguments of the SDK's `upsert` beside the vectors; it calls the default namespace ""."""
+    options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+    return {**options, "namespace": "" if namespace == DEFAULT_NAMESPACE else namespace}
 
 
-def check_count(response: Any, batch: list[dict[str, Any]]) -> None:
-    """An answer that counts fewer vectors than were sent is a RuntimeError."""
+def check_upserted_count(response: Any, batch: list[dict[str, Any]]) -> None:
+    """RuntimeError where the response counts fewer vectors than were sent."""
     if response.upserted_count != len(batch):
-        raise RuntimeError(f"Pinecone says that it has upserted {response.upserted_count} of {len(batch)} vectors")
+        raise RuntimeError(
+            f"Pinecone upserted {response.upserted_count} of {len(batch)} vectors and did not say which are missing: "
+            "upsert these records again"
+        )
 
 
 @contextmanager
-def telling(written: int, batch: list[dict[str, Any]]) -> Iterator[None]:
-    """An error of a request says which records are written, and from which on it is not known."""
+def note_written_on_error(written: int, batch: list[dict[str, Any]]) -> Iterator[None]:
+    """Add to an error of a request a note that says which records are written, and from which on that is unknown."""
     try:
         yield
     except Exception as error:
         done = f"records 0 to {written - 1} are written" if written else "no record is known to be written"
-        since = f"the request from record {written} ({batch[0]['id']!r}) on failed"
-        error.add_note(f"{done}, {since}: fix the cause, then upsert those again, or all of them")
+        since = f"the request that starts at record {written} ({batch[0]['id']!r}) failed"
+        error.add_note(f"{done}, {since}: fix the cause, then upsert from that record on, or all records again")
         raise

@@ -1,4 +1,4 @@
-"""Native in Qdrant: clients that resolve Documents of our models, good defaults for Matryoshka search, a store with ingestion."""
+"""Native in Qdrant: clients that embed Documents of our models, good defaults for Matryoshka search, a store with ingestion."""
 
 from taskvec_integrations.extras import require
 

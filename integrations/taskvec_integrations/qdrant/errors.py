@@ -6,8 +6,8 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from taskvec_integrations.ingestion import grpc_errors
 
-BUSY = {408, 429, 502, 503, 504}
-REFUSED = {400, 413, 422}
+BUSY_STATUSES = {408, 429, 502, 503, 504}
+REFUSED_STATUSES = {400, 413, 422}
 
 
 def retry_after(error: Exception) -> float | None:
@@ -15,17 +15,17 @@ def retry_after(error: Exception) -> float | None:
     if isinstance(error, ResponseHandlingException):
         return 0.0 if isinstance(error.source, httpx.TransportError) else None
     if isinstance(error, UnexpectedResponse):
-        return _seconds(error.headers) if error.status_code in BUSY else None
+        return _seconds(error.headers) if error.status_code in BUSY_STATUSES else None
     if isinstance(error, grpc.RpcError):
         return grpc_errors.retry_after(error)
-    asked = getattr(error, "retry_after_s", None)  # qdrant_client's ResourceExhaustedResponse, which older versions lack
-    return None if asked is None else float(asked)
+    seconds = getattr(error, "retry_after_s", None)  # qdrant_client's ResourceExhaustedResponse, which older versions lack
+    return None if seconds is None else float(seconds)
 
 
 def refused(error: Exception) -> bool:
     """Whether the server (or the client, before sending) found something wrong with the points themselves."""
     if isinstance(error, UnexpectedResponse):
-        return error.status_code in REFUSED
+        return error.status_code in REFUSED_STATUSES
     if isinstance(error, grpc.RpcError):
         return grpc_errors.refused(error)
     return isinstance(error, ValueError | TypeError)
@@ -35,10 +35,10 @@ def reason(error: Exception) -> str:
     """What the server said, in one line."""
     if isinstance(error, UnexpectedResponse):
         try:
-            said = error.structured()["status"]["error"]
+            message = error.structured()["status"]["error"]
         except (ValueError, KeyError, TypeError):  # a proxy answered, not Qdrant
-            said = error.content.decode(errors="replace")
-        return f"{error.status_code} ({error.reason_phrase}): {said}"
+            message = error.content.decode(errors="replace")
+        return f"{error.status_code} ({error.reason_phrase}): {message}"
     if isinstance(error, grpc.RpcError):
         return grpc_errors.reason(error)
     return str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from qdrant_client.models import Document, Image, InferenceObject
 
 Inference = Document | Image | InferenceObject
-"""What Qdrant's models hold where a vector goes, to be made into one."""
+"""What Qdrant's models may hold in place of a vector, to be embedded."""
 
 Path = tuple[str, ...]
 """Names of fields and of vectors on the way to a Document; places in lists are left out, so all points of a call share it."""
@@ -23,9 +23,15 @@ OPAQUE = {"payload", "payloads", "filter", "must", "should", "must_not"}
 
 
 def rewrite(value: Any, visit: Visit, path: Path = ()) -> Any:
-    """`value` with every Document in it replaced by what `visit(document, path)` returns, in the order they stand in.
+    """Replace every Document in a value.
 
-    Nothing is changed in place: what holds a replaced Document is copied, everything else is the same object as before.
+    Args:
+        value: models of Qdrant, dicts and lists, in any nesting.
+        visit: called with each Document and its path, in their order; what it returns takes the Document's place.
+        path: where `value` stands.
+
+    Returns:
+        `value` with the replacements. What holds a replaced Document is a copy, everything else is the same object.
     """
     if isinstance(value, Inference):
         return visit(value, path)

@@ -11,8 +11,8 @@ from taskvec_integrations.store import Store, StoreOptions
 
 __all__ = ["QdrantStore", "connect", "make_store", "reason", "retry_after"]
 
-TIMEOUT = 30
-"""Seconds for one call; the client's own 5 are few for a batch of vectors."""
+TIMEOUT_SECONDS = 30
+"""For one call; the client's default of 5 is short for a batch of vectors."""
 
 
 class QdrantStore(Store):
@@ -22,11 +22,19 @@ class QdrantStore(Store):
         store.ingest(documents, progress=True)
         hits = store.search("question", limit=5)
 
-    client: a QdrantClient of any kind, or an AsyncQdrantClient for aingest and asearch. A collection that does not exist is made;
-    for quantization, HNSW settings or shards of your own make it first, with cosine and the right size, and leave it empty.
-    vector_name: the named vector to use, unnamed by default; points are written whole, without any other vectors. datatype:
-    float32 or float16, of a collection that is made here. The other arguments are those of every store, see `Store`. `filter`
-    of a search is a qdrant_client.models.Filter.
+    A collection that does not exist is created. For quantization, HNSW settings or shards create it yourself, with cosine and the
+    right size, and leave it empty. `filter` of a search is a qdrant_client.models.Filter.
+
+    Args:
+        client: a QdrantClient of any kind, or an AsyncQdrantClient for aingest and asearch.
+        collection: its name.
+        vector_name: the named vector to use; empty for the unnamed one. Points are written whole, without any other vectors.
+        datatype: "float32" or "float16", of a collection that is created here.
+        **options: those of every store, see `Store`.
+
+    Raises:
+        TypeError: `client` is not a client of Qdrant.
+        ValueError: `datatype` is neither float32 nor float16.
     """
 
     def __init__(
@@ -43,9 +51,21 @@ class QdrantStore(Store):
 
 
 def connect(location: str, embedded: bool, key: str | None) -> tuple[QdrantClient, Callable[[], None]]:
-    """A client and what closes it; RuntimeError where another process has the folder open."""
+    """Open a client.
+
+    Args:
+        location: a URL, or a folder where `embedded`.
+        embedded: whether Qdrant runs in this process.
+        key: the API key of a server, if it has one.
+
+    Returns:
+        The client and what closes it.
+
+    Raises:
+        RuntimeError: another process has the folder open.
+    """
     if not embedded:
-        client = QdrantClient(location, api_key=key, timeout=TIMEOUT, check_compatibility=False)
+        client = QdrantClient(location, api_key=key, timeout=TIMEOUT_SECONDS, check_compatibility=False)
         return client, client.close
     try:
         client = QdrantClient(path=location)
@@ -57,5 +77,5 @@ def connect(location: str, embedded: bool, key: str | None) -> tuple[QdrantClien
 
 
 def make_store(client: QdrantClient, collection: str, **options: Unpack[StoreOptions]) -> QdrantStore:
-    """A store on a collection."""
+    """A QdrantStore on a collection of a client that `connect` opened."""
     return QdrantStore(client, collection, **options)

@@ -9,10 +9,11 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from taskvec_integrations.ingestion.backend import caller_loop
 
 
-class Calls:
-    """The methods of a client by name, with their results, whatever kind of client it is.
+class ThreadSafeClient:
+    """Calls methods of a client by name and returns their results, whatever kind of client it is.
 
-    `in_process`: the client is an embedded Qdrant, which must not be used by two threads at a time.
+    Attributes:
+        in_process: whether the client is an embedded Qdrant, which two threads must not use at the same time.
     """
 
     def __init__(self, client: QdrantClient | AsyncQdrantClient) -> None:
@@ -24,11 +25,15 @@ class Calls:
         self._is_async = isinstance(client, AsyncQdrantClient)
 
     def accepts(self, method: str, argument: str) -> bool:
-        """Whether this version of the client has an argument."""
+        """Whether a method of this version of the client has an argument."""
         return argument in inspect.signature(getattr(self._client, method)).parameters
 
-    def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """The result of a method."""
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """The result of a method; in the caller's event loop where the client may only be used there.
+
+        Raises:
+            RuntimeError: the client is async, and no event loop waits for this call.
+        """
         function, loop = getattr(self._client, method), caller_loop.get()
         if loop is not None and (self._is_async or self.in_process):
 

@@ -1,4 +1,4 @@
-"""What /docs says of answers; nothing is made of these classes."""
+"""The response bodies as /docs shows them. The server never makes objects of these classes."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ cannot send a task ask for the model `jina-embeddings-v3:query` or `:passage`, o
 
 
 class EmbeddingItem(BaseModel):
-    """One vector: numbers, or base64 of little-endian float32; `embeddings` has every form where several were asked for."""
+    """One vector: numbers, or base64 of little-endian float32; `embeddings` has every format where the request named several."""
 
     object: Literal["embedding"]
     index: int
@@ -38,7 +38,7 @@ class EmbeddingList(BaseModel):
 
 
 class ProblemText(BaseModel):
-    """OpenAI's shape of an error."""
+    """An error as OpenAI's API describes it."""
 
     message: str
     type: str
@@ -47,7 +47,7 @@ class ProblemText(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error in the shapes of all dialects at once."""
+    """An error in the fields of all dialects at once."""
 
     detail: str
     error: ProblemText

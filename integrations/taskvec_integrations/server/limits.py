@@ -1,6 +1,6 @@
-"""Requests and bodies that are held at a time, within limits: counted in as they come, counted out when they are done.
+"""Limits on the requests and bodies that the server handles at a time: acquired as they come, released when they are done.
 
-Knows ASGI's messages, nothing of keys, routes or answers but refusals.
+Knows ASGI's messages, nothing of keys or routes.
 """
 
 import asyncio
@@ -9,27 +9,27 @@ from typing import Any
 
 from fastapi import Response
 
-from taskvec_integrations.server.errors import refuse
+from taskvec_integrations.server.errors import error_response
 from taskvec_integrations.server.metrics import Metrics
-from taskvec_integrations.server.settings import MIB, ServerSettings
+from taskvec_integrations.server.settings import BYTES_PER_MIB, ServerSettings
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
 class RefusedError(Exception):
-    """A request is not let in; `response` says why."""
+    """A request is refused; `response` says why."""
 
     def __init__(self, response: Response) -> None:
         self.response = response
 
 
-class ClientLeftError(Exception):
-    """Nobody is there to answer any more."""
+class ClientDisconnectedError(Exception):
+    """The client is gone, so nobody would read a response."""
 
 
-class Holdings:
-    """How many requests, and how many bytes of their bodies, are held."""
+class RequestLimits:
+    """Counts the open requests and the bytes of their bodies, and refuses what goes beyond the settings."""
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self.settings = settings
@@ -37,91 +37,114 @@ class Holdings:
         self._requests = 0
         self._bytes = 0
 
-    def hold(self, requests: int, size: int) -> None:
-        """Count requests and bytes in, or with negative numbers out."""
+    def acquire_request(self) -> None:
+        """Count one more request; RefusedError where the server handles as many as it may."""
+        if self._requests >= self.settings.max_requests:
+            raise _busy(f"the server handles {self._requests} requests, the limit is {self.settings.max_requests}")
+        self._count(1, 0)
+
+    def acquire_bytes(self, size: int, before: int) -> None:
+        """Count more bytes of a body.
+
+        Args:
+            size: The bytes to add.
+            before: The bytes of the same body that were added before.
+
+        Raises:
+            RefusedError: The body is too large, or all bodies together are.
+        """
+        if before + size > self.settings.max_body_mib * BYTES_PER_MIB:
+            message = f"the body is larger than {self.settings.max_body_mib:g} MiB: send fewer texts in one request"
+            raise RefusedError(error_response(413, message))
+        if self._bytes + size > self.settings.max_bodies_mib * BYTES_PER_MIB:
+            raise _busy(f"the bodies of all requests would be larger than {self.settings.max_bodies_mib:g} MiB together")
+        self._count(0, size)
+
+    def release(self, requests: int, size: int) -> None:
+        """Count out what was acquired."""
+        self._count(-requests, -size)
+
+    def _count(self, requests: int, size: int) -> None:
         self._requests += requests
         self._bytes += size
-        self._metrics.held(self._requests)
-
-    def enter(self) -> None:
-        """Count one more request in; RefusedError where as many are held as may."""
-        if self._requests >= self.settings.max_requests:
-            sentence = f"{self.settings.max_requests} requests are held, as many as may: try again"
-            raise RefusedError(refuse(503, sentence, {"Retry-After": "1"}))
-        self.hold(1, 0)
-
-    def reserve(self, size: int, so_far: int) -> None:
-        """Count bytes of a body in, after `so_far` of it; RefusedError where it is too large, or all of them together are."""
-        if so_far + size > self.settings.max_body_mib * MIB:
-            raise RefusedError(
-                refuse(413, f"the body is larger than {self.settings.max_body_mib:g} MiB: send fewer texts in one request")
-            )
-        if self._bytes + size > self.settings.max_bodies_mib * MIB:
-            sentence = (
-                f"the bodies being served have {self.settings.max_bodies_mib:g} MiB together, as much as they may: try again"
-            )
-            raise RefusedError(refuse(503, sentence, {"Retry-After": "1"}))
-        self.hold(0, size)
+        self._metrics.set_open_requests(self._requests)
 
 
-class Body:
-    """A request's body, read whole, and then handed to the app."""
+class RequestBody:
+    """The body of a request: read whole and within limits, then handed to the app.
 
-    def __init__(self, holdings: Holdings, receive: Receive) -> None:
-        self._holdings = holdings
-        self._receive = receive
+    Attributes:
+        size: The bytes that were counted.
+    """
+
+    def __init__(self, limits: RequestLimits, receive: Receive) -> None:
+        self._limits = limits
+        self._receive_from_client = receive
         self._content = b""
-        self._handed = False
-        self._entered = False
+        self._delivered = False
+        self._acquired = False
         self.size = 0
-        """Bytes that were counted in."""
 
-    def enter(self) -> None:
-        """Count the request in, see `Holdings`."""
-        self._holdings.enter()
-        self._entered = True
+    def acquire(self) -> None:
+        """Count the request, see `RequestLimits.acquire_request`."""
+        self._limits.acquire_request()
+        self._acquired = True
 
-    def leave(self) -> None:
-        """Count out what was counted in."""
-        self._holdings.hold(-int(self._entered), -self.size)
+    def release(self) -> None:
+        """Count out what was acquired."""
+        self._limits.release(int(self._acquired), self.size)
 
-    async def read(self, declared: str | None) -> None:
-        """Read it, within the limits; a declared length is counted before the first byte has come."""
-        if declared and declared.isdecimal():
-            self._count(int(declared))
-        parts: list[bytes] = []
-        came = 0
+    async def read(self, content_length: str | None) -> None:
+        """Read the body.
+
+        Args:
+            content_length: The header, whose bytes are counted before the first one has come.
+
+        Raises:
+            RefusedError: The body is too large, or does not arrive in time.
+            ClientDisconnectedError: The client is gone.
+        """
+        if content_length and content_length.isdecimal():
+            self._acquire_bytes(int(content_length))
+        seconds = self._limits.settings.body_seconds
         try:
-            async with asyncio.timeout(self._holdings.settings.body_seconds):
-                while True:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientLeftError
-                    parts.append(message.get("body", b""))
-                    came += len(parts[-1])
-                    self._count(came - self.size)
-                    if not message.get("more_body"):
-                        break
+            async with asyncio.timeout(seconds):
+                self._content = await self._read_all()
         except TimeoutError:
-            raise RefusedError(
-                refuse(408, f"the body did not come within {self._holdings.settings.body_seconds:g} s", {"Connection": "close"})
-            ) from None
-        self._content = b"".join(parts)
+            message = f"the body did not arrive within {seconds:g} s: send fewer texts in one request"
+            raise RefusedError(error_response(408, message, {"Connection": "close"})) from None
 
-    def _count(self, size: int) -> None:
+    async def _read_all(self) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive_from_client()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnectedError
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            self._acquire_bytes(size - self.size)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+    def _acquire_bytes(self, size: int) -> None:
         if size > 0:
-            self._holdings.reserve(size, self.size)
+            self._limits.acquire_bytes(size, self.size)
             self.size += size
 
-    async def __call__(self) -> Message:
-        """What the app receives: the body, and then nothing until it is done."""
-        if not self._handed:
-            self._handed = True
+    async def receive(self) -> Message:
+        """What the app receives, as ASGI has it: the whole body, and nothing after it."""
+        if not self._delivered:
+            self._delivered = True
             return {"type": "http.request", "body": self._content, "more_body": False}
         await asyncio.Event().wait()
         raise AssertionError("an app that waits is cancelled")
 
-    async def until_client_leaves(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Return when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self._receive_from_client())["type"] != "http.disconnect":
             pass
+
+
+def _busy(message: str) -> RefusedError:
+    return RefusedError(error_response(503, f"{message}: try again", {"Retry-After": "1"}))

@@ -1,4 +1,4 @@
-"""One line a request on stderr, as text or as JSON, without texts, keys or vectors."""
+"""The log on stderr: one line a request, as text or as JSON, without texts, keys or vectors."""
 
 import logging
 import sys
@@ -8,14 +8,14 @@ from typing import Literal
 import orjson
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = getattr(record, "facts", {})
-        said = " ".join(f"{name}={value}" for name, value in facts.items() if value not in ("", 0))
-        return f"{super().format(record)} {said}".rstrip()
+        pairs = " ".join(f"{name}={value}" for name, value in facts.items() if value not in ("", 0))
+        return f"{super().format(record)} {pairs}".rstrip()
 
 
-class _JSON(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
@@ -25,16 +25,16 @@ class _JSON(logging.Formatter):
 
 
 FORMATTERS: dict[str, logging.Formatter] = {
-    "text": _Text("%(asctime)s %(levelname)s %(message)s"),
-    "json": _JSON(),
+    "text": _TextFormatter("%(asctime)s %(levelname)s %(message)s"),
+    "json": _JsonFormatter(),
 }
 LogFormat = Literal["text", "json"]
 
 
-def set_up(form: LogFormat, level: str) -> None:
-    """Send what taskvec and uvicorn say to stderr."""
+def configure_logging(log_format: LogFormat, level: str) -> None:
+    """Send the log of taskvec and uvicorn to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(FORMATTERS[form])
+    handler.setFormatter(FORMATTERS[log_format])
     for name in ("taskvec", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

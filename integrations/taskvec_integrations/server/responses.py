@@ -1,4 +1,4 @@
-"""Vectors as the bodies of answers, in each dialect; arrays go to JSON without Python numbers in between."""
+"""The response bodies of each dialect; arrays go to JSON without Python numbers in between."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,46 +8,45 @@ import orjson
 
 from taskvec import quantize
 from taskvec.integration import Vectors
-from taskvec_integrations.server.request import FORMATS, Call
-from taskvec_integrations.server.service import Embedded
+from taskvec_integrations.server.request import FORMATS, EmbedRequest
+from taskvec_integrations.server.service import EmbedResult
 
-Answer = Callable[[Call, Embedded, str], Any]
-"""What a dialect makes of a call's vectors; the text is the name of the model that is served."""
+Render = Callable[[EmbedRequest, EmbedResult, str], Any]
+"""Makes a dialect's response body of a request and its result; the text is the name that the model is served under."""
 
 
-def embeddings(call: Call, embedded: Embedded, served: str) -> dict[str, Any]:
-    """Jina's and OpenAI's list of embeddings."""
-    forms = {name: _form(embedded.vectors, name) for name in call.formats}
-    first = forms[call.formats[0]]
+def render_openai(request: EmbedRequest, result: EmbedResult, served_name: str) -> dict[str, Any]:
+    """The list of embeddings that Jina's API and OpenAI's return."""
+    columns = {name: _convert(result.vectors, name) for name in request.formats}
     data: list[dict[str, Any]] = [
-        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(first)
+        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(columns[request.formats[0]])
     ]
-    if len(forms) > 1:
-        for index, row in enumerate(data):
-            row["embeddings"] = {name: form[index] for name, form in forms.items()}
-    usage = {"total_tokens": embedded.tokens, "prompt_tokens": embedded.tokens}
-    return {"model": call.model or served, "object": "list", "usage": usage, "data": data}
+    if len(columns) > 1:
+        for index, item in enumerate(data):
+            item["embeddings"] = {name: column[index] for name, column in columns.items()}
+    usage = {"total_tokens": result.tokens, "prompt_tokens": result.tokens}
+    return {"model": request.model or served_name, "object": "list", "usage": usage, "data": data}
 
 
-def tei(call: Call, embedded: Embedded, served: str) -> Vectors:
-    """Text Embeddings Inference's bare list of vectors."""
-    return embedded.vectors
+def render_tei(request: EmbedRequest, result: EmbedResult, served_name: str) -> Vectors:
+    """The bare list of vectors that Text Embeddings Inference returns."""
+    return result.vectors
 
 
-def pinecone(call: Call, embedded: Embedded, served: str) -> dict[str, Any]:
-    """Pinecone's list of dense embeddings."""
+def render_pinecone(request: EmbedRequest, result: EmbedResult, served_name: str) -> dict[str, Any]:
+    """The list of dense embeddings that Pinecone returns."""
     return {
-        "model": call.model or served,
+        "model": request.model or served_name,
         "vector_type": "dense",
-        "data": [{"values": vector, "vector_type": "dense"} for vector in embedded.vectors],
-        "usage": {"total_tokens": embedded.tokens},
+        "data": [{"values": vector, "vector_type": "dense"} for vector in result.vectors],
+        "usage": {"total_tokens": result.tokens},
     }
 
 
-def encode(body: Any) -> bytes:
+def to_json(body: Any) -> bytes:
     """JSON; float32 in the fewest digits that read back as the same number."""
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _form(vectors: Vectors, name: str) -> Any:
+def _convert(vectors: Vectors, name: str) -> Any:
     return quantize(np.ascontiguousarray(vectors), FORMATS[name])

@@ -1,4 +1,4 @@
-"""From a call to its vectors: task, tokens, queue. Knows the encoder and the scheduler, nothing of HTTP."""
+"""From a request to its vectors: task, tokens, queue. Knows the encoder and the scheduler, nothing of HTTP."""
 
 import asyncio
 from collections.abc import Iterable
@@ -8,25 +8,23 @@ from typing import NamedTuple
 
 from taskvec import Encoder, Task
 from taskvec.integration import Vectors
-from taskvec.packing import Batch
 from taskvec.pipeline import Prepared
+from taskvec_integrations.serve_options import DEFAULT_WAITING_BATCHES, MIN_DEFAULT_WAITING_TOKENS
 from taskvec_integrations.server.metrics import Metrics
-from taskvec_integrations.server.request import Call, TaskChooser
+from taskvec_integrations.server.request import EmbedRequest, TaskChooser
 from taskvec_integrations.server.scheduler import Scheduler
 from taskvec_integrations.server.settings import ServerSettings
 
-INLINE = 4000
-"""Characters that are tokenised in the event loop's own thread: less than a millisecond."""
-TOKENISERS = 2
-"""Threads that tokenise what is longer; calls whose client left before one was free are dropped."""
-CHARACTERS_PER_TOKEN = 64
-"""More characters for each token of the context than this are not looked at: text has 4 or 5, and tokenising takes memory."""
-BATCHES_WAITING, TOKENS_WAITING = 64, 2**18
-"""What may wait by default: so many full batches, so many tokens at least."""
+MAX_INLINE_CHARACTERS = 4000
+"""Shorter requests are tokenized in the thread of the event loop, which takes less than a millisecond."""
+TOKENIZER_THREADS = 2
+"""Threads that tokenize longer requests; a request whose client disconnects before one is free is dropped."""
+MAX_CHARACTERS_PER_TOKEN = 64
+"""Texts with more characters for each token of the context are not tokenized: text has 4 or 5, and tokenizing takes memory."""
 
 
-class Embedded(NamedTuple):
-    """The vectors of a call (texts, dimensions), its task and the tokens it cost."""
+class EmbedResult(NamedTuple):
+    """The vectors of a request (texts, dimensions), its task (None for the bare model) and the tokens it cost."""
 
     vectors: Vectors
     task: Task | None
@@ -34,65 +32,101 @@ class Embedded(NamedTuple):
 
 
 class Service:
-    """An encoder behind a queue. Closing it runs what waits; the encoder is its owner's."""
+    """An encoder behind a queue.
+
+    Args:
+        encoder: Stays the caller's to close.
+        settings: Of the server.
+        metrics: Counts the batches, and shows the queue.
+
+    Attributes:
+        encoder: The encoder.
+        served_names: The names that clients may call the model by.
+        max_waiting_tokens: Tokens that may wait in the queue.
+        scheduler: The queue and its threads.
+    """
 
     def __init__(self, encoder: Encoder, settings: ServerSettings, metrics: Metrics) -> None:
         self.encoder = encoder
-        self.served = settings.names(encoder.model_id)
-        self.limit = settings.max_waiting_tokens or max(TOKENS_WAITING, BATCHES_WAITING * encoder.max_batch_tokens)
+        self.served_names = settings.names(encoder.model_id)
+        self.max_waiting_tokens = settings.max_waiting_tokens or max(
+            MIN_DEFAULT_WAITING_TOKENS, DEFAULT_WAITING_BATCHES * encoder.max_batch_tokens
+        )
         self._max_inputs = settings.max_inputs
-        self._tokenising = ThreadPoolExecutor(TOKENISERS, thread_name_prefix="taskvec-tokeniser")
-        self._choose = TaskChooser(self.served, settings.default_task, settings.recognise_instructions)
-        self.scheduler = Scheduler(encoder, self.limit, settings.patience, metrics.batch)
+        self._tokenizer_threads = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="taskvec-tokenizer")
+        self._task_chooser = TaskChooser(self.served_names, settings.default_task, settings.recognize_instructions)
+        self.scheduler = Scheduler(encoder, self.max_waiting_tokens, settings.patience, metrics.observe_batch)
         metrics.watch(lambda: self.scheduler.waiting_tokens, encoder.devices)
 
     def warm(self, tasks: Iterable[Task | None]) -> None:
         """Run a text of each task on each device, so that no request pays for merging weights."""
         for task in tasks:
-            prepared = self.encoder.prepare(["warm"], task=task)
-            for device in range(len(self.encoder.devices)):
-                self.encoder.run(Batch(prepared.sequences), task, device=device)
+            self.scheduler.warm(self.encoder.prepare(["warm"], task=task))
 
     def close(self, seconds: float) -> None:
-        """Take nothing new and run what waits, for so long at most."""
+        """Refuse new requests and run those that wait, for at most so many seconds."""
         self.scheduler.close(seconds)
-        self._tokenising.shutdown(wait=False, cancel_futures=True)
+        self._tokenizer_threads.shutdown(wait=False, cancel_futures=True)
 
-    async def __call__(self, call: Call, prefix: Task | None = None, route: str = "") -> Embedded:
-        """The vectors of a call; ValueError for what cannot be served, OverloadedError where too much waits."""
-        if len(call.texts) > self._max_inputs:
-            raise ValueError(f"{len(call.texts)} texts came in one request, {self._max_inputs} may: send them in parts")
-        task, texts = self._choose(call, prefix)
-        if sum(map(len, texts)) < INLINE:
-            prepared = self._prepare(call, task, texts)
-        else:
-            work = partial(self._prepare, call, task, texts)
-            prepared = await asyncio.get_running_loop().run_in_executor(self._tokenising, work)
-        try:
-            return Embedded(await self.scheduler(prepared, route), task, prepared.usage.tokens)
-        except (TypeError, ValueError) as error:  # which is no mistake of the client's any more
-            raise RuntimeError("encoding failed") from error
+    async def embed(self, request: EmbedRequest, path_task: Task | None = None, route: str = "") -> EmbedResult:
+        """Embed the texts of a request.
 
-    def _prepare(self, call: Call, task: Task | None, texts: list[str]) -> Prepared:
-        longest = CHARACTERS_PER_TOKEN * self.encoder.max_tokens
-        if call.truncate:
-            texts = [text[:longest] for text in texts]
-        for place, text in enumerate(texts if not call.windows else ()):
-            if len(text) > longest:
-                raise ValueError(f"text {place} has {len(text)} characters, the limit is {longest}: split it, or truncate it")
-        prepared = self.encoder.prepare(
-            texts,
-            late_chunking=call.late_chunking,
-            task=task,
-            dimensions=call.dimensions,
-            normalize=call.normalize,
-            truncate=call.truncate,
-        )
-        if prepared.usage.windows and not call.windows:
+        Args:
+            request: The request.
+            path_task: The task that its path stands for.
+            route: The route that it came by, for metrics.
+
+        Raises:
+            ValueError: The request cannot be served.
+            UnknownModelError: It names a model that is not served.
+            OverloadedError: The queue has no room for it.
+        """
+        if len(request.texts) > self._max_inputs:
             raise ValueError(
-                f"late_chunking joins all texts of a request, and these have more than the {self.encoder.max_tokens} tokens of "
-                "the context: send fewer in one request, or late_chunking_windows=true to have them read in overlapping windows"
+                f"the request has {len(request.texts)} texts, the limit is {self._max_inputs}: send them in several requests"
             )
-        if {"binary", "ubinary"} & {*call.formats} and prepared.settings.dimensions % 8:
-            raise ValueError(f"binary vectors have 8 dimensions in a byte: {prepared.settings.dimensions} is not a multiple of 8")
+        task, texts = self._task_chooser.choose(request, path_task)
+        if sum(map(len, texts)) < MAX_INLINE_CHARACTERS:
+            prepared = self._prepare(request, task, texts)
+        else:
+            work = partial(self._prepare, request, task, texts)
+            prepared = await asyncio.get_running_loop().run_in_executor(self._tokenizer_threads, work)
+        try:
+            vectors = await self.scheduler.submit(prepared, route)
+        except (TypeError, ValueError) as error:  # the request was fine, so this is a failure of the server
+            raise RuntimeError("encoding failed") from error
+        return EmbedResult(vectors, task, prepared.usage.tokens)
+
+    def _prepare(self, request: EmbedRequest, task: Task | None, texts: list[str]) -> Prepared:
+        prepared = self.encoder.prepare(
+            self._limit_characters(request, texts),
+            late_chunking=request.late_chunking,
+            task=task,
+            dimensions=request.dimensions,
+            normalize=request.normalize,
+            truncate=request.truncate,
+        )
+        if prepared.usage.windows and not request.windows:
+            raise ValueError(
+                "late_chunking reads all texts of a request as one document, and these have more than the "
+                f"{self.encoder.max_tokens} tokens of the context: send fewer texts in one request, or "
+                "late_chunking_windows=true to read them in overlapping windows"
+            )
+        dimensions = prepared.settings.dimensions
+        if {"binary", "ubinary"} & {*request.formats} and dimensions % 8:
+            raise ValueError(
+                f"dimensions is {dimensions}, which is not a multiple of 8: binary and ubinary store 8 dimensions in a byte"
+            )
         return prepared
+
+    def _limit_characters(self, request: EmbedRequest, texts: list[str]) -> list[str]:
+        """Cut texts that need not be read to their end; ValueError for texts that are far too long."""
+        limit = MAX_CHARACTERS_PER_TOKEN * self.encoder.max_tokens
+        if request.truncate:
+            texts = [text[:limit] for text in texts]
+        for place, text in enumerate(texts if not request.windows else ()):
+            if len(text) > limit:
+                raise ValueError(
+                    f"text {place} has {len(text)} characters, the limit is {limit}: split it, or ask to truncate it"
+                )
+        return texts

@@ -1,46 +1,61 @@
-"""What a server is told, by arguments, or by environment variables that begin with TASKVEC_."""
+"""Settings of the server, from arguments or from environment variables that begin with TASKVEC_."""
 
 import hashlib
 import hmac
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskvec.integration import JINA_MODELS
+from taskvec_integrations import serve_options as options
 from taskvec_integrations.server.request import parse_task
 
-MIB = 2**20
+BYTES_PER_MIB = 2**20
+
+
+def _field(option: options.ServeOption, **bounds: Any) -> Any:
+    return Field(default=option.default, description=option.help, **bounds)
 
 
 class ServerSettings(BaseSettings):
-    """Settings of `create_app`; each is also read from TASKVEC_ and its name in capitals (lists: separated by commas).
+    """Settings of `create_app`.
 
-    served_model_names: what clients may call the model; empty means its own name and those of jina-embeddings-v3.
-    default_task: of requests that name none. api_keys, api_key_file (one key a line): any of them opens the server; none at all
-    leaves it open. recognise_instructions: texts that all begin with a task's exact instruction have that task, and lose it.
-    max_inputs: texts of a request. max_body_mib, max_bodies_mib: size of a body, and of all bodies held at a time.
-    max_requests: held at a time. max_waiting_tokens: of the queue, beyond which requests wait `patience` seconds for room and are
-    then refused with 429. body_seconds: within which a body must have come; send_seconds: within which a client must read on.
+    Each can be an argument, or an environment variable that has TASKVEC_ in front and its name in capitals, as in
+    TASKVEC_MAX_INPUTS. In the environment, commas separate the values of a list. The description of a field says what it means,
+    as `taskvec serve --help` does.
+
+    Attributes:
+        served_model_names: Names that clients call the model by. Empty means its own name and those of jina-embeddings-v3.
+        api_keys: Keys that clients may use. The server is open to everyone when there is no key at all.
+        api_key_file: File with more keys, one a line. It is read once, into `api_keys`.
+        max_waiting_tokens: Tokens that may wait in the queue. 0 means 64 full batches, at least 262144 tokens.
+        patience: Seconds that a request waits for room in the queue before it is refused with 429. The default is less than the
+            5 s after which httpx, and so Haystack, gives up.
+        recognise_instructions: The earlier spelling of `recognize_instructions`, accepted for one release.
+
+    Raises:
+        ValueError: A value is out of its bounds, an unknown task, an empty key, or a file without a key.
     """
 
     model_config = SettingsConfigDict(env_prefix="TASKVEC_", env_ignore_empty=True, extra="forbid", hide_input_in_errors=True)
 
-    served_model_names: Annotated[tuple[str, ...], NoDecode] = ()
-    default_task: str = "text-matching"
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), repr=False)
-    api_key_file: Path | None = None
-    recognise_instructions: bool = False
-    max_inputs: int = Field(default=2048, ge=1)
-    max_body_mib: float = Field(default=16, gt=0)
-    max_bodies_mib: float = Field(default=256, gt=0)
-    max_requests: int = Field(default=512, ge=1)
-    max_waiting_tokens: int = Field(default=0, ge=0, description="0: 64 full batches, 262144 at least")
-    patience: float = Field(default=4.0, ge=0, description="less than the 5 s after which httpx, and so Haystack, gives up")
-    body_seconds: float = Field(default=30.0, gt=0)
-    send_seconds: float = Field(default=30.0, gt=0)
+    served_model_names: Annotated[tuple[str, ...], NoDecode] = _field(options.SERVED_MODEL_NAMES)
+    default_task: str = _field(options.DEFAULT_TASK)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(default=(), repr=False, description="Keys that clients may use.")
+    api_key_file: Path | None = _field(options.API_KEY_FILE)
+    recognize_instructions: bool = _field(options.RECOGNIZE_INSTRUCTIONS)
+    recognise_instructions: bool = Field(default=False, repr=False, exclude=True)
+    max_inputs: int = _field(options.MAX_INPUTS, ge=1)
+    max_body_mib: float = _field(options.MAX_BODY_MIB, gt=0)
+    max_bodies_mib: float = _field(options.MAX_BODIES_MIB, gt=0)
+    max_requests: int = _field(options.MAX_REQUESTS, ge=1)
+    max_waiting_tokens: int = _field(options.MAX_WAITING_TOKENS, ge=0)
+    patience: float = _field(options.PATIENCE, ge=0)
+    body_seconds: float = _field(options.BODY_SECONDS, gt=0)
+    send_seconds: float = _field(options.SEND_SECONDS, gt=0)
 
     @field_validator("served_model_names", "api_keys", mode="before")
     @classmethod
@@ -49,14 +64,21 @@ class ServerSettings(BaseSettings):
             return value
         parts = tuple(part.strip() for part in value.split(",") if part.strip())
         if not parts:
-            raise ValueError("it is set and holds nothing: take it out, or separate values by commas")
+            raise ValueError("it is set but has no value: remove it, or separate values with commas")
         return parts
 
     @field_validator("default_task")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_task(cls, value: str) -> str:
         parse_task(value)
         return value
+
+    @model_validator(mode="after")
+    def _join_spellings(self) -> Self:
+        if "recognize_instructions" not in self.model_fields_set:
+            self.recognize_instructions = self.recognise_instructions
+        self.recognise_instructions = self.recognize_instructions
+        return self
 
     @model_validator(mode="after")
     def _read_keys(self) -> Self:
@@ -64,33 +86,42 @@ class ServerSettings(BaseSettings):
             lines = map(str.strip, self.api_key_file.read_text(encoding="utf-8-sig").splitlines())
             keys = tuple(SecretStr(line) for line in lines if line and not line.startswith("#"))
             if not keys:
-                raise ValueError(f"{self.api_key_file} holds no key: write one on each line")
+                raise ValueError(f"{self.api_key_file} contains no key: write one key per line")
             self.api_keys = (*self.api_keys, *keys)
             self.api_key_file = None
         if any(not key.get_secret_value().strip() for key in self.api_keys):
-            raise ValueError("one of the keys is empty, and would open the server to everybody: take it out")
+            raise ValueError("one of the keys is empty, which would open the server to everyone: remove it")
         return self
 
     def names(self, model_id: str) -> tuple[str, ...]:
-        """What clients may call a model."""
+        """The names that clients may call a model by."""
         return self.served_model_names or tuple(dict.fromkeys((model_id, *JINA_MODELS)))
 
     def opens(self, key: str) -> bool:
-        """Whether a key is one of those that open the server; takes the same time for every wrong one."""
-        given = hashlib.sha256(key.encode()).digest()
+        """Whether a key is one of the server's keys; takes the same time for every wrong key."""
+        digest = hashlib.sha256(key.encode()).digest()
         matches = [
-            hmac.compare_digest(given, hashlib.sha256(known.get_secret_value().encode()).digest()) for known in self.api_keys
+            hmac.compare_digest(digest, hashlib.sha256(known.get_secret_value().encode()).digest()) for known in self.api_keys
         ]
         return any(matches)
 
 
 def check_host(host: str, settings: ServerSettings, insecure: bool) -> None:
-    """Refuse to listen where others can reach it without a key, unless told to; ValueError that says what to do."""
+    """Refuse to listen on an address that other machines can reach when there is no key.
+
+    Args:
+        host: Name or address to listen on.
+        settings: Whether they hold a key is what counts.
+        insecure: Allow it all the same.
+
+    Raises:
+        ValueError: The server would be open to other machines.
+    """
     if settings.api_keys or insecure or _is_loopback(host):
         return
     raise ValueError(
-        f"host {host} can be reached by others and there is no key: set TASKVEC_API_KEYS or --api-key-file, bind to 127.0.0.1, "
-        "or pass --insecure where the network is yours"
+        f"host {host} can be reached from other machines and no key is set: set TASKVEC_API_KEYS or --api-key-file, "
+        "use --host 127.0.0.1, or pass --insecure on a network that you trust"
     )
 
 

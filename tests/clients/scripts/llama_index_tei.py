@@ -1,4 +1,4 @@
-"""llama-index-embeddings-text-embeddings-inference: instructions in front of texts, which the server is told to recognise."""
+"""llama-index-embeddings-text-embeddings-inference: instructions in front of texts, which the server recognizes."""
 
 import asyncio
 from typing import Any

@@ -10,11 +10,11 @@ from talk import Asked, main
 def vectors(asked: Asked) -> dict[str, Any]:
     client = Pinecone(api_key=asked.key, host=asked.url)
 
-    def embed(texts: list[str] = asked.texts, **parameters: Any) -> list[list[float]]:
+    def embed(texts: list[str] = asked.texts, **parameters: Any) -> list[Any]:
         answer = client.inference.embed(model=asked.model, inputs=texts, parameters=parameters or None)
         return [row.values for row in answer]
 
-    async def embed_async() -> list[list[float]]:
+    async def embed_async() -> list[Any]:
         async with AsyncPinecone(api_key=asked.key, host=asked.url) as client:
             answer = await client.inference.embed(model=asked.model, inputs=asked.texts, parameters={"input_type": "query"})
         return [row.values for row in answer]

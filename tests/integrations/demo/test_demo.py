@@ -18,7 +18,7 @@ from taskvec_integrations.cli.app import app
 from taskvec_integrations.demo import tour as demo
 from taskvec_integrations.demo.text import QUESTIONS, ReferenceChunk, answers, read_sections
 from taskvec_integrations.extras import MissingExtraError, require
-from taskvec_integrations.ingestion.backend import Point
+from taskvec_integrations.ingestion.points import Point
 from taskvec_integrations.qdrant.backend import QdrantBackend
 
 SECTIONS = [section for section in read_sections() if len(section) < 4][:20] + [

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import nltk
+import nltk  # type: ignore[import-untyped]
 import pytest
 from haystack.components.preprocessors import sentence_tokenizer
 
@@ -28,7 +28,7 @@ def sentences_offline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def make() -> Iterator[Make]:
     """Makes embedders and closes them after the test."""
-    made = []
+    made: list[Any] = []
 
     def make(kind: str, model: str = "mini", **parameters: Any) -> Any:
         component = {"text": TaskvecTextEmbedder, "documents": TaskvecDocumentEmbedder}[kind]

@@ -4,7 +4,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRetriever
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from milvus_haystack import MilvusDocumentStore, MilvusEmbeddingRetriever
+from milvus_haystack import MilvusDocumentStore, MilvusEmbeddingRetriever  # type: ignore[import-untyped]
 from pymilvus import MilvusClient, connections
 
 from haystack_integrations.components.embedders.taskvec import TaskvecDocumentEmbedder, TaskvecTextEmbedder
@@ -27,8 +28,8 @@ from support.haystack_texts import BREAD, CITY
 from support.paths import ROOT
 from taskvec import Encoder
 
-# milvus-haystack uses what pymilvus will drop and changes Documents in place, qdrant-haystack makes indexes that Qdrant in memory
-# has no use for.
+# milvus-haystack uses what pymilvus deprecates and changes Documents in place. qdrant-haystack makes indexes that have no effect
+# in memory.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pymilvus.decorators.PyMilvusDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Mutating attribute"),
@@ -39,19 +40,32 @@ QUESTIONS = ["What is baked in a hot oven?", "How many people live in Berlin?", 
 OPTIONS: dict[str, Any] = {"dimensions": 128, "dtype": "float32", "device": "cpu"}
 
 
-def milvus(uri: str) -> MilvusDocumentStore:
-    """A store on milvus-lite; milvus-haystack 0.0.18 expects a connection that the clients of pymilvus 2.6 no longer open."""
-    connections.connect(alias=MilvusClient(uri)._using, uri=uri)
-    parameters = {"metric_type": "COSINE", "index_type": "AUTOINDEX", "params": {}}
-    return MilvusDocumentStore(connection_args={"uri": uri}, index_params=parameters, consistency_level="Strong")
+@contextmanager
+def milvus(folder: Path) -> Iterator[MilvusDocumentStore]:
+    """A store on milvus-lite; milvus-haystack 0.0.18 expects a connection that the clients of pymilvus 2.6 do not open.
+
+    pymilvus keeps connections for the whole process, under names that may be given again, so they are removed in the end.
+    """
+    uri = str(folder / "milvus.db")
+    client = MilvusClient(uri)
+    alias = client._using
+    connections.connect(alias=alias, uri=uri)
+    try:
+        parameters = {"metric_type": "COSINE", "index_type": "AUTOINDEX", "params": {}}
+        store = MilvusDocumentStore(connection_args={"uri": uri}, index_params=parameters, consistency_level="Strong")
+        yield store
+        store.client.close()
+    finally:
+        connections.remove_connection(alias)
+        client.close()
 
 
-STORES: dict[str, Callable[[Path], Any]] = {
-    "in memory": lambda _: InMemoryDocumentStore(embedding_similarity_function="cosine"),
-    "qdrant": lambda _: QdrantDocumentStore(":memory:", embedding_dim=128, return_embedding=True),
-    "milvus": lambda folder: milvus(str(folder / "milvus.db")),
+STORES: dict[str, Callable[[Path], AbstractContextManager[Any]]] = {
+    "in memory": lambda _: nullcontext(InMemoryDocumentStore(embedding_similarity_function="cosine")),
+    "qdrant": lambda _: nullcontext(QdrantDocumentStore(":memory:", embedding_dim=128, return_embedding=True)),
+    "milvus": milvus,
 }
-RETRIEVERS = {
+RETRIEVERS: dict[type, Any] = {
     InMemoryDocumentStore: InMemoryEmbeddingRetriever,
     QdrantDocumentStore: QdrantEmbeddingRetriever,
     MilvusDocumentStore: MilvusEmbeddingRetriever,
@@ -59,8 +73,9 @@ RETRIEVERS = {
 
 
 @pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return STORES[request.param](tmp_path)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    with STORES[request.param](tmp_path) as store:
+        yield store
 
 
 @pytest.fixture
@@ -102,15 +117,16 @@ def querying(store: Any) -> Pipeline:
 
 def expected(encoder: Encoder, files: list[Path], late: bool) -> dict[str, np.ndarray]:
     """By chunk, its vector, from the encoder alone."""
-    documents = TextFileToDocument().run(sources=files)["documents"]
+    documents = TextFileToDocument().run(sources=[*files])["documents"]
     cleaned = DocumentCleaner().run(documents=documents)["documents"]
-    vectors = {}
+    vectors: dict[str, np.ndarray] = {}
     for source in cleaned:
         chunks = DocumentSplitter(split_by="word", split_length=12, split_overlap=4).run(documents=[source])["documents"]
-        texts = [chunk.content for chunk in chunks]
-        spans = [(start := chunk.meta["split_idx_start"], start + len(chunk.content)) for chunk in chunks]
+        texts = [chunk.content or "" for chunk in chunks]
+        starts = [chunk.meta["split_idx_start"] for chunk in chunks]
+        spans = [(start, start + len(text)) for start, text in zip(starts, texts, strict=True)]
         if late:
-            (rows,) = encoder.encode_spans([source.content], [spans], dimensions=128)
+            (rows,) = encoder.encode_spans([source.content or ""], [spans], dimensions=128)
         else:
             rows = encoder.encode_documents(texts, dimensions=128)
         vectors |= dict(zip(texts, rows, strict=True))
@@ -133,7 +149,7 @@ def check_found(documents: list[Document], vectors: dict[str, np.ndarray], encod
     assert [document.content for document in documents] == best(vectors, encoder, question)[: len(documents)]
     query = encoder.encode_queries(question, dimensions=128)
     scores = [float(vectors[document.content or ""] @ query) for document in documents]
-    np.testing.assert_allclose([document.score for document in documents], scores, atol=1e-4)
+    np.testing.assert_allclose(np.array([document.score for document in documents]), np.array(scores), atol=1e-4)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["plain", "late"])
@@ -179,6 +195,7 @@ def test_a_multi_query_retriever_asks_from_several_threads(in_async: bool, files
     vectors = expected(mini, files, late=False)
     assert {document.content for document in found["documents"]} == {best(vectors, mini, question)[0] for question in QUESTIONS}
     again = MultiQueryEmbeddingRetriever.from_dict(several.to_dict())
+    assert isinstance(again.query_embedder, TaskvecTextEmbedder)
     assert again.query_embedder.to_dict() == embedder.to_dict()
     several.close()
 
@@ -227,7 +244,7 @@ def test_yaml_and_a_stored_index_in_a_fresh_process(tmp_path: Path, files: list[
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     again, results = json.loads(done.stdout)

@@ -19,9 +19,10 @@ def reciprocal_ranks(late: bool) -> np.ndarray:
     """For every question, one by the rank of the chunk that answers it; 0 beyond the tenth."""
     documents = json.loads(ANAPHORA.read_text())["documents"][:KEPT]
     store = InMemoryDocumentStore(embedding_similarity_function="dot_product")
+    documents_embedder = TaskvecDocumentEmbedder("mini", late_chunking=late, progress_bar=False)
     index = Pipeline()
     index.add_component("splitter", DocumentSplitter(split_by="passage", split_length=1))
-    index.add_component("embedder", TaskvecDocumentEmbedder("mini", late_chunking=late, progress_bar=False))
+    index.add_component("embedder", documents_embedder)
     index.add_component("writer", DocumentWriter(store))
     index.connect("splitter", "embedder.documents")
     index.connect("embedder.documents", "writer")
@@ -34,7 +35,7 @@ def reciprocal_ranks(late: bool) -> np.ndarray:
             hits = [(hit.meta["source_id"], hit.meta["split_id"]) == (item["id"], asked["chunk"]) for hit in found]
             ranks.append(1 / (1 + hits.index(True)) if True in hits else 0.0)
     embedder.close()
-    index.get_component("embedder").close()
+    documents_embedder.close()
     return np.array(ranks)
 
 

@@ -1,6 +1,7 @@
 """The check of the Haystack components fails under each way they could be subtly wrong, so passing it means something."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.components.embedders.taskvec import (
     TaskvecDocumentEmbedder,
     TaskvecTextEmbedder,
-    settings,
+    base_embedder,
+    document_embedder,
     split_documents,
     stitching,
 )
-from haystack_integrations.components.embedders.taskvec import document_embedder as module
+from haystack_integrations.components.embedders.taskvec.split_documents import LateChunkingInput, MakeContext, SplitDocument
+from haystack_integrations.components.embedders.taskvec.stitching import SplitChunk
 from support.haystack_texts import BREAD, CITY
 from taskvec import Encoder
-from taskvec.tasks import DOCUMENT_TASK, QUERY_TASK
+from taskvec.integration import DOCUMENT_TASK, QUERY_TASK
 
 Patch = pytest.MonkeyPatch
 QUESTION = "What is baked in a hot oven?"
@@ -45,7 +48,7 @@ def check(encoder: Encoder, late: bool) -> None:
     query = TaskvecTextEmbedder("mini", **options)
     question = query.run(QUESTION)["embedding"]
     np.testing.assert_allclose(question, encoder.encode_queries(QUESTION, dimensions=WIDTH), atol=1e-5)
-    wanted = {}
+    wanted: dict[str, np.ndarray] = {}
     for document in documents:
         chunks = splitter.run(documents=[document])["documents"]
         wanted |= vectors(encoder, document, chunks, late)
@@ -74,7 +77,7 @@ def vectors(encoder: Encoder, document: Document, chunks: list[Document], late: 
 
 def assert_are(documents: list[Document], wanted: dict[str, np.ndarray]) -> None:
     for document in documents:
-        np.testing.assert_allclose(document.embedding, wanted[document.content or ""], atol=1e-5)
+        np.testing.assert_allclose(np.array(document.embedding), wanted[document.content or ""], atol=1e-5)
 
 
 def tasks_swapped(patch: Patch) -> None:
@@ -87,20 +90,18 @@ def passage_task_for_both(patch: Patch) -> None:
 
 
 def bare_model(patch: Patch) -> None:
-    patch.setattr(settings, "choose_task", lambda task, operation: None)
+    patch.setattr(base_embedder, "choose_task", lambda task, operation: None)
 
 
 def full_width(patch: Patch) -> None:
-    right = settings.Embedder._options
-
-    def options(self: Any, encoder: Any) -> Any:
-        return {**right(self, encoder), "dimensions": None}
-
-    patch.setattr(settings.Embedder, "_options", options)
+    right = base_embedder.BaseEmbedder._encode_options
+    patch.setattr(
+        base_embedder.BaseEmbedder, "_encode_options", lambda self, encoder: {**right(self, encoder), "dimensions": None}
+    )
 
 
 def metadata_forgotten(patch: Patch) -> None:
-    patch.setattr(TaskvecDocumentEmbedder, "_around", lambda self, documents: (self.prefix, self.suffix))
+    patch.setattr(TaskvecDocumentEmbedder, "_make_context", lambda self, documents: (self.prefix, self.suffix))
 
 
 def one_row_off(patch: Patch) -> None:
@@ -109,62 +110,63 @@ def one_row_off(patch: Patch) -> None:
 
 
 def late_chunking_forgotten(patch: Patch) -> None:
-    def alone(self: Any, documents: Any, rows: Any, sources: Any) -> list[Any]:
-        for row in rows:
-            head, tail = self._around([documents[row]])
-            text = head + documents[row].content + tail
-            yield sources_reading(text, [(len(head), len(text) - len(tail))], [[row]])
+    def alone(self: Any, documents: list[Document], sources: list[Document]) -> list[LateChunkingInput]:
+        inputs = []
+        for row, document in enumerate(documents):
+            before, after = self._make_context([document])
+            text = before + (document.content or "") + after
+            inputs.append(LateChunkingInput(text, [(len(before), len(text) - len(after))], [[row]], 0))
+        return inputs
 
-    sources_reading = lambda text, spans, rows: split_documents.Reading(text, spans, rows, 0)  # noqa: E731
-    patch.setattr(TaskvecDocumentEmbedder, "_readings", lambda *given: list(alone(*given)))
+    patch.setattr(TaskvecDocumentEmbedder, "_late_chunking_inputs", alone)
 
 
 def offsets_ignored(patch: Patch) -> None:
-    patch.setattr(stitching.Stitching, "_find", lambda self, chunk, frame: None)
+    patch.setattr(stitching.Stitcher, "_find", lambda self, chunk, frame: None)
 
 
 def offsets_believed(patch: Patch) -> None:
-    patch.setattr(stitching.Stitching, "_find", lambda self, chunk, frame: chunk.offset and min(chunk.offset + 1, len(self.text)))
+    patch.setattr(stitching.Stitcher, "_find", lambda self, chunk, frame: chunk.offset and min(chunk.offset + 1, len(self.text)))
 
 
 def order_of_arrival(patch: Patch) -> None:
-    right = split_documents._chunk
+    right = split_documents._make_chunk
 
-    def chunk(line: Any, rows: Any) -> Any:
-        made = right(line, rows)
-        return stitching.Chunk(made.document, made.order and (99 - made.order[0],), rows)
+    def make_chunk(ancestry: Sequence[Document], rows: list[int]) -> SplitChunk:
+        chunk = right(ancestry, rows)
+        return replace(chunk, order=chunk.order and (99 - chunk.order[0],))
 
-    patch.setattr(split_documents, "_chunk", chunk)
+    patch.setattr(split_documents, "_make_chunk", make_chunk)
 
 
 def sources_not_told_apart(patch: Patch) -> None:
-    patch.setattr(split_documents, "source_of", lambda document: "one")
+    patch.setattr(split_documents, "source_id", lambda document: "one")
 
 
 def given_sources_ignored(patch: Patch) -> None:
-    patch.setattr(module, "group", lambda documents, rows, given: split_documents.group(documents, rows, []))
+    right = split_documents.group_by_source
+    patch.setattr(document_embedder, "group_by_source", lambda documents, rows, sources: right(documents, rows, []))
 
 
 def metadata_pooled(patch: Patch) -> None:
-    right = split_documents.Source.read
+    right = SplitDocument.to_input
 
-    def read(self: Any, around: Any) -> Any:
-        reading = right(self, around)
-        first = min(start for start, _ in reading.spans)
-        spans = [(0 if start == first else start, stop) for start, stop in reading.spans]
-        return split_documents.Reading(reading.text, spans, reading.rows, reading.misplaced)
+    def to_input(self: SplitDocument, make_context: MakeContext) -> LateChunkingInput:
+        item = right(self, make_context)
+        first = min(start for start, _ in item.spans)
+        return replace(item, spans=[(0 if start == first else start, stop) for start, stop in item.spans])
 
-    patch.setattr(split_documents.Source, "read", read)
+    patch.setattr(SplitDocument, "to_input", to_input)
 
 
 def rows_of_another_chunk(patch: Patch) -> None:
-    right = split_documents.Source.read
+    right = SplitDocument.to_input
 
-    def read(self: Any, around: Any) -> Any:
-        reading = right(self, around)
-        return split_documents.Reading(reading.text, reading.spans, reading.rows[::-1], reading.misplaced)
+    def to_input(self: SplitDocument, make_context: MakeContext) -> LateChunkingInput:
+        item = right(self, make_context)
+        return replace(item, rows=item.rows[::-1])
 
-    patch.setattr(split_documents.Source, "read", read)
+    patch.setattr(SplitDocument, "to_input", to_input)
 
 
 PLAIN: tuple[Callable[[Patch], None], ...] = (
@@ -197,7 +199,7 @@ def test_the_components_pass_as_they_are(late: bool, mini: Encoder) -> None:
 @pytest.mark.parametrize(
     ("mutate", "late"),
     [*((mutate, False) for mutate in PLAIN), *((mutate, True) for mutate in LATE)],
-    ids=lambda given: getattr(given, "__name__", "late" if given is True else "plain"),
+    ids=lambda value: getattr(value, "__name__", "late" if value is True else "plain"),
 )
 def test_a_mistake_is_noticed(mutate: Callable[[Patch], None], late: bool, mini: Encoder, monkeypatch: Patch) -> None:
     wanted = Encoder.from_pretrained("mini", dtype="float32", device="cpu") if mutate is one_row_off else mini

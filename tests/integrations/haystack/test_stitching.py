@@ -5,14 +5,14 @@ from haystack import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haystack_integrations.components.embedders.taskvec.stitching import Chunk, Stitching, stitch
+from haystack_integrations.components.embedders.taskvec.stitching import SplitChunk, Stitcher, stitch
 
 TEXTS = st.text("ab \n", min_size=1, max_size=60)
 
 
-def chunk(content: str, number: int | None, offset: int | None, source: str = "s") -> Chunk:
+def chunk(content: str, number: int | None, offset: int | None, source: str = "s") -> SplitChunk:
     meta = {"source_id": source, "split_id": number, "split_idx_start": offset}
-    return Chunk(Document(content=content, meta=meta), (number or 0,), [0])
+    return SplitChunk(Document(content=content, meta=meta), (number or 0,), [0])
 
 
 @st.composite
@@ -43,7 +43,7 @@ def test_whatever_is_missing_or_wrong_spans_are_of_their_chunks(
         for number, (start, stop) in enumerate(ranges)
         if data.draw(st.booleans())
     ]
-    whole = [Chunk(Document(id="s", content=text), (), [])] if data.draw(st.booleans()) else []
+    whole = [SplitChunk(Document(id="s", content=text), (), [])] if data.draw(st.booleans()) else []
     stitched, spans, misplaced = stitch(whole + chunks)
     assert [stitched[start:stop] for start, stop in spans] == [item.content for item in whole + chunks]
     assert 0 <= misplaced <= len(chunks)
@@ -78,14 +78,14 @@ def test_how_chunks_are_joined(chunks: list[tuple[str, int, int | None]], text: 
 
 
 def test_a_known_text_does_not_move_for_a_chunk_that_it_lacks() -> None:
-    stitching = Stitching()
-    stitching.add(Chunk(Document(id="s", content="One. Two. Three."), (), []))
-    spans = [stitching.add(chunk(*parts)) for parts in (("One.", 0, 0), ("Zwei.", 1, 5), ("Three.", 2, 11))]
-    assert (stitching.text, stitching.misplaced) == ("One. Two. Three. Zwei.", 1)
+    stitcher = Stitcher()
+    stitcher.add(SplitChunk(Document(id="s", content="One. Two. Three."), (), []))
+    spans = [stitcher.add(chunk(*parts)) for parts in (("One.", 0, 0), ("Zwei.", 1, 5), ("Three.", 2, 11))]
+    assert (stitcher.text, stitcher.misplaced) == ("One. Two. Three. Zwei.", 1)
     assert spans == [(0, 4), (17, 22), (10, 16)]
 
 
 def test_chunks_without_offsets_are_found_in_their_source_one_after_another() -> None:
-    source = Chunk(Document(id="s", content="X. A. X. B."), (), [])
+    source = SplitChunk(Document(id="s", content="X. A. X. B."), (), [])
     _, spans, misplaced = stitch([source, *(chunk(part, number, None) for number, part in enumerate(("X.", "A.", "X.", "B.")))])
     assert (spans[1:], misplaced) == ([(0, 2), (3, 5), (6, 8), (9, 11)], 0)

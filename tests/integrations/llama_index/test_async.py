@@ -1,78 +1,68 @@
-"""The event loop goes on while a thread loads and encodes, and cancelling ends the work."""
+"""The event loop stays free while a thread loads and encodes, and cancelling ends the work."""
 
 import asyncio
-import time
+import threading
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core import Document
 
-from support.event_loop import longest_gap
-from support.llama_index_texts import Pieces, articles
+from support.llama_index_texts import PatternSplitter, articles
+from support.loop_probe import DEADLINE_SECONDS, LoopProbe
 from taskvec import Encoder
-from taskvec.runner import Runner
-from taskvec_integrations import options
+from taskvec.model import Transformer
+from taskvec_integrations import lazy_encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding, embedding
 
 Make = Callable[..., TaskvecEmbedding]
-
-PAUSE = 0.2  # seconds that each step is made to take
 
 CALLS: dict[str, Callable[[TaskvecEmbedding], Coroutine[Any, Any, Any]]] = {
     "query": lambda model: model.aget_query_embedding("a"),
     "text": lambda model: model.aget_text_embedding("a"),
     "texts": lambda model: model.aget_text_embedding_batch(["a", "b"]),
-    "nodes": lambda model: model.acall(Pieces()(articles())),
+    "nodes": lambda model: model.acall(PatternSplitter()(articles())),
 }
-
-
-def slow(function: Callable[..., Any]) -> Callable[..., Any]:
-    def slowly(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(PAUSE)
-        return function(*args, **kwargs)
-
-    return slowly
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["each", "late"])
 @pytest.mark.parametrize("call", CALLS)
 def test_loading_and_encoding_leave_the_loop_alone(call: str, late: bool, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "shared_encoder", slow(options.shared_encoder))
-    monkeypatch.setattr(embedding, "read_sources", slow(embedding.read_sources))
-    monkeypatch.setattr(Encoder, "encode", slow(Encoder.encode))
-    monkeypatch.setattr(Encoder, "encode_spans", slow(Encoder.encode_spans))
-    start = time.perf_counter()
-    gap = asyncio.run(longest_gap(CALLS[call](make(late_chunking=late))))
-    assert time.perf_counter() - start > 2 * PAUSE
-    assert gap < PAUSE / 2
+    probe = LoopProbe(monkeypatch)
+    probe.watch(lazy_encoder, "shared_encoder")
+    probe.watch(embedding, "group_nodes")
+    probe.watch(Encoder, "encode")
+    probe.watch(Encoder, "encode_spans")
+    probe.run(CALLS[call](make(late_chunking=late)))
+    late_steps = ["group_nodes", "shared_encoder", "encode_spans"]
+    assert probe.answered == (late_steps if late and call == "nodes" else ["shared_encoder", "encode"])
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["each", "late"])
-def test_cancelling_ends_the_work(late: bool, short: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = TaskvecEmbedding(encoder=short, late_chunking=late, embed_batch_size=1000)
-    batches: list[float] = []
-    run = Runner.__call__
+def test_cancelling_ends_the_work(late: bool, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, cancelled = threading.Event(), threading.Event()
+    batches: list[int] = []
+    forward = Transformer.__call__
 
-    def counted(self: Runner, *args: Any) -> Any:
-        batches.append(time.perf_counter())
-        time.sleep(0.01)
-        return run(self, *args)
+    def wait_for_cancelling(self: Transformer, *args: Any) -> Any:
+        batches.append(len(batches))
+        started.set()
+        assert cancelled.wait(DEADLINE_SECONDS)
+        return forward(self, *args)
 
-    monkeypatch.setattr(Runner, "__call__", counted)
-    nodes = Pieces()([Document(text="One of many. " * 4000)])
-
-    async def main() -> None:
+    async def main(model: TaskvecEmbedding) -> None:
         work = asyncio.create_task(model.acall(nodes))
-        while not batches:
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(started.wait, DEADLINE_SECONDS)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work
-        await asyncio.sleep(0.1)
-        seen = len(batches)
-        await asyncio.sleep(0.1)
-        assert len(batches) == seen
+        cancelled.set()
 
-    asyncio.run(main())
+    nodes = PatternSplitter()([Document(text="One of many. " * 1000)])
+    with Encoder.from_pretrained(short_folder, dtype="float32", device="cpu", max_batch_tokens=64) as encoder:
+        model = TaskvecEmbedding(encoder=encoder, late_chunking=late, embed_batch_size=1000)
+        monkeypatch.setattr(Transformer, "__call__", wait_for_cancelling)
+        asyncio.run(main(model))  # ends when the threads have
+    assert len(batches) < 10  # of more than 50
     assert nodes[-1].embedding is None

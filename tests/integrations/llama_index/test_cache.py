@@ -1,7 +1,5 @@
 """embeddings_cache, whose keys are bare texts in LlamaIndex: a vector comes back for its own task, width and model."""
 
-import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,9 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from support.checkpoints import random_weights, write_native
 from support.llama_index_texts import TEXTS, articles, assert_equal, both_ways, check_cached
+from support.loop_probe import LoopProbe
 from taskvec import Encoder
+from taskvec_integrations import lazy_encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
 
 Make = Callable[..., TaskvecEmbedding]
@@ -63,7 +63,7 @@ def test_other_settings_have_vectors_of_their_own(make: Make, mini: Encoder, nat
     assert values(store) == 2 * (len(TEXTS) + 1) + 1  # one task, one vector
     for seed in (1, 2):  # another model in the same folder
         folder = write_native(tmp_path / "model", random_weights(seed=seed))
-        trained = TaskvecEmbedding(model_name=folder, device="cpu", dtype="float32", embeddings_cache=store)
+        trained = TaskvecEmbedding(model_name=str(folder), device="cpu", dtype="float32", embeddings_cache=store)
         with Encoder.from_pretrained(folder, device="cpu", dtype="float32") as encoder:
             assert_equal(trained.get_text_embedding(TEXTS[0]), encoder.encode_documents(TEXTS[0]))
         trained.close()
@@ -76,19 +76,10 @@ def test_a_cache_that_comes_later_is_keyed_too(make: Make, mini: Encoder) -> Non
 
 
 def test_the_model_is_not_loaded_in_the_event_loop(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskvec_integrations import options
-
-    loaded_in: list[threading.Thread] = []
-    right = options.shared_encoder
-
-    def load(*args: Any, **kwargs: Any) -> Encoder:
-        loaded_in.append(threading.current_thread())
-        return right(*args, **kwargs)
-
-    monkeypatch.setattr(options, "shared_encoder", load)
-    asyncio.run(make(embeddings_cache=SimpleKVStore()).aget_query_embedding("a"))
-    assert loaded_in
-    assert threading.main_thread() not in loaded_in
+    probe = LoopProbe(monkeypatch)
+    probe.watch(lazy_encoder, "shared_encoder")
+    probe.run(make(embeddings_cache=SimpleKVStore()).aget_query_embedding("a"))
+    assert probe.answered == ["shared_encoder"]
 
 
 def test_late_chunking_leaves_the_cache_alone(make: Make) -> None:
@@ -97,6 +88,6 @@ def test_late_chunking_leaves_the_cache_alone(make: Make) -> None:
     assert values(store) == 0
 
 
-def test_what_is_no_store_is_refused(make: Make) -> None:
+def test_what_is_not_a_store_is_refused(make: Make) -> None:
     with pytest.raises(TypeError, match="embeddings_cache must be of type BaseKVStore"):
         make(embeddings_cache={})

@@ -19,6 +19,7 @@ from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent,
 
 from support.llama_index_texts import QUESTIONS, TEXTS, Callbacks, articles, assert_equal, check_tasks, instrumented
 from taskvec import Encoder, Task, shared_encoder
+from taskvec_integrations import lazy_encoder
 from taskvec_integrations.llama_index import TaskvecEmbedding
 
 Make = Callable[..., TaskvecEmbedding]
@@ -101,24 +102,23 @@ def test_settings_make_it_again(make: Make) -> None:
 
 
 def test_other_names_of_a_setting_are_written_alike(tmp_path: Path) -> None:
-    named = TaskvecEmbedding(model_name=tmp_path, device=torch.device("cpu"), dtype=torch.float32, document_task=Task.SEPARATION)
+    objects: dict[str, Any] = {"model_name": tmp_path, "device": torch.device("cpu"), "dtype": torch.float32}
+    named = TaskvecEmbedding(**objects, document_task=Task.SEPARATION)
     same = TaskvecEmbedding(model_name=str(tmp_path), device="cpu", dtype="float32", document_task="separation")
     assert named.to_json() == same.to_json()
 
 
 def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from taskvec_integrations import options
+    received: list[dict[str, Any]] = []
 
-    given: list[dict[str, Any]] = []
-
-    def loaded(model: str, **arguments: Any) -> Encoder:
-        given.append(arguments)
+    def load(model: str, **arguments: Any) -> Encoder:
+        received.append(arguments)
         return shared_encoder(model, **arguments)
 
-    monkeypatch.setattr(options, "shared_encoder", loaded)
+    monkeypatch.setattr(lazy_encoder, "shared_encoder", load)
     embedding = make(token="hf_secret")
     embedding.get_query_embedding("a")
-    assert given[0]["token"] == "hf_secret"
+    assert received[0]["token"] == "hf_secret"
     other = make(token="hf_other")
     assert embedding.to_dict() == other.to_dict()  # the hash of a transformation
     shown = (repr(embedding), str(embedding), embedding.to_json(), embedding.to_payload(), repr(embedding._lazy), vars(embedding))
@@ -130,7 +130,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("make_or_use", "error", "said"),
+    ("make_or_use", "error", "message"),
     [
         (lambda make: make(late_chunking="no"), ValueError, "late_chunking\n  Input should be a valid boolean"),
         (lambda make: make(dimensions=0), ValueError, "dimensions\n  Input should be greater than or equal to 1"),
@@ -139,7 +139,7 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pyt
         (lambda make: make(query_task=["separation"]), ValueError, r"unknown task \['separation'\]"),
         (lambda make: make(dimension=64), ValueError, "dimension\n  Extra inputs are not permitted"),
         (lambda make: make(encoder=3), ValueError, "encoder\n  Input should be an instance of Encoder"),
-        (lambda make: TaskvecEmbedding(model_name=3), ValueError, "model_name\n  Input should be a valid string"),
+        (lambda make: TaskvecEmbedding(model_name=3), ValueError, "model_name\n  Input should be a valid str"),  # type: ignore[arg-type]
         (lambda make: make(dimensions=500).get_query_embedding("a"), ValueError, "500, this model has vectors of 384: use 1 to"),
         (lambda make: make(revision="x").get_query_embedding("a"), ValueError, "has no revision 'x'"),
         (lambda make: make().get_query_embedding(["a"]), TypeError, "text 0 is list, a str was expected"),
@@ -152,31 +152,40 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(make: Make, monkeypatch: pyt
         (lambda make: TaskvecEmbedding(model_name="./nowhere").get_query_embedding("a"), FileNotFoundError, "no model folder"),
     ],
 )
-def test_nonsense_is_refused(make: Make, make_or_use: Callable[[Make], Any], error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_nonsense_is_refused(make: Make, make_or_use: Callable[[Make], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         make_or_use(make)
 
 
 # Loading, sharing, pickling
 
 
+def query_weight(encoder: Encoder) -> torch.Tensor:
+    """A weight of the query task."""
+    assert encoder._open_pipeline is not None
+    weight = getattr(encoder._open_pipeline._runners[0]._bodies.get(Task.RETRIEVAL_QUERY).layers[0].fc1, "weight", None)
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
 def test_nothing_is_loaded_before_it_is_needed_and_one_model_serves_all(make: Make) -> None:
-    first, second, bare = make(), make(dimensions=32, late_chunking=True), make(query_task=None)
+    alone = {"max_batch_tokens": 8190}  # an encoder that no other test holds
+    first, second, bare = make(**alone), make(**alone, dimensions=32, late_chunking=True), make(**alone, query_task=None)
     assert first._lazy._loaded is None
     for embedding in (first, second, bare):
         embedding.get_query_embedding("a")
     encoder = first._lazy.get()
     assert second._lazy.get() is encoder is bare._lazy.get()
-    freed = weakref.ref(encoder._open_pipeline._runners[0]._bodies.get(Task.RETRIEVAL_QUERY).layers[0].fc1.weight)
+    weight = weakref.ref(query_weight(encoder))
     del encoder
     for embedding in (first, second):
         embedding.close()
         embedding.close()
         gc.collect()
-        assert freed() is not None
+        assert weight() is not None
     bare.close()
     gc.collect()
-    assert freed() is None
+    assert weight() is None
     assert len(first.get_query_embedding("a")) == 384
 
 
@@ -211,9 +220,10 @@ def test_an_encoder_that_is_loaded_already(mini: Encoder) -> None:
     assert again.encoder is None
     assert_equal(again.get_text_embedding_batch(TEXTS), mini.encode_documents(TEXTS))
     again.close()
-    for setting in ({"dtype": "bfloat16"}, {"model_name": "other"}, {"token": "hf_secret"}):
-        with pytest.raises(ValueError, match=f"{next(iter(setting))} beside an encoder") as refused:
-            TaskvecEmbedding(encoder=mini, **setting)
+    settings: dict[str, Any] = {"dtype": "bfloat16", "model_name": "other", "token": "hf_secret"}
+    for name, value in settings.items():
+        with pytest.raises(ValueError, match=f"{name} cannot be set beside an encoder") as refused:
+            TaskvecEmbedding(encoder=mini, **{name: value})
         assert "hf_secret" not in str(refused.value)
 
 

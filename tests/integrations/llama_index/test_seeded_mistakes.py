@@ -10,9 +10,9 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from support.llama_index_texts import check_cached, check_late, check_tasks
 from support.mistakes import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
-from taskvec_integrations.llama_index import TaskvecEmbedding, embedding
-from taskvec_integrations.llama_index import node_groups as sources
-from taskvec_integrations.llama_index.stitching import Chunk
+from taskvec_integrations.llama_index import TaskvecEmbedding, embedding, node_groups, stitching
+from taskvec_integrations.llama_index.node_groups import NodeGroup, NodeGroupBatch
+from taskvec_integrations.llama_index.stitching import PlacedChunk
 
 Patch = pytest.MonkeyPatch
 Make = Callable[..., TaskvecEmbedding]
@@ -27,48 +27,48 @@ def cache_keyed_by_text_alone(patch: Patch) -> None:
 
 
 def cache_of_passages_for_queries(patch: Patch) -> None:
-    right = TaskvecEmbedding._keyed
-    patch.setattr(TaskvecEmbedding, "_keyed", lambda self, operation: right(self, "document"))
+    right = TaskvecEmbedding._with_safe_cache
+    patch.setattr(TaskvecEmbedding, "_with_safe_cache", lambda self, operation: right(self, "document"))
 
 
 def vectors_of_the_neighbour(patch: Patch) -> None:
-    right = sources.Batch.keep
-    patch.setattr(sources.Batch, "keep", lambda self, vectors: right(self, [rows[::-1] for rows in vectors]))
+    right = NodeGroupBatch.set_embeddings
+    patch.setattr(NodeGroupBatch, "set_embeddings", lambda self, vectors: right(self, [rows[::-1] for rows in vectors]))
 
 
 def every_node_alone(patch: Patch) -> None:
-    patch.setattr(embedding, "read_sources", lambda nodes: [sources._alone([node]) for node in nodes])
+    patch.setattr(embedding, "group_nodes", lambda nodes: [node_groups._single_node([node]) for node in nodes])
 
 
 def all_nodes_one_document(patch: Patch) -> None:
-    patch.setattr(embedding, "read_sources", lambda nodes: [sources._document(nodes)])
+    patch.setattr(embedding, "group_nodes", lambda nodes: [node_groups._document(nodes)])
 
 
 def late_chunking_left_out(patch: Patch) -> None:
-    patch.setattr(embedding, "read_sources", lambda nodes: [sources._document([node]) for node in nodes])
+    patch.setattr(embedding, "group_nodes", lambda nodes: [node_groups._document([node]) for node in nodes])
 
 
 def metadata_forgotten(patch: Patch) -> None:
-    patch.setattr(sources, "_shared_metadata", lambda nodes: "")
+    patch.setattr(node_groups, "_shared_metadata", lambda nodes: "")
 
 
 def metadata_pooled(patch: Patch) -> None:
-    right = sources._document
+    right = node_groups._document
 
     def document(nodes: Sequence[BaseNode]) -> Any:
-        made = right(nodes)
-        return sources.Source(made.nodes, made.text, [(0, stop) for _, stop in made.spans])
+        group = right(nodes)
+        return NodeGroup(group.nodes, group.text, [(0, stop) for _, stop in group.spans])
 
-    patch.setattr(sources, "_document", document)
+    patch.setattr(node_groups, "_document", document)
 
 
 def metadata_before_every_node(patch: Patch) -> None:
-    right = sources.stitch
+    right = stitching.stitch
 
-    def stitch(chunks: Sequence[Chunk]) -> Any:
-        return right([Chunk(f"country: France\n\n{chunk.text}", None) for chunk in chunks])
+    def stitch(chunks: Sequence[PlacedChunk]) -> Any:
+        return right([PlacedChunk(f"country: France\n\n{chunk.text}", None) for chunk in chunks])
 
-    patch.setattr(sources, "stitch", stitch)
+    patch.setattr(node_groups, "stitch", stitch)
 
 
 def one_dimension_too_few(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""Engines and clients of the Milvus tests: milvus-lite and a real server, each asked through a sync and an async client."""
+"""Servers and clients of the Milvus tests: milvus-lite and a real server, each called through a sync and an async client."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from pymilvus import MilvusClient
 
-from support.milvus.checks import Asked
+from support.milvus.checks import AnyClient
 from support.milvus.polls import hurried
 from taskvec import Encoder
 from taskvec_integrations.milvus import AsyncTaskvecMilvusClient, TaskvecMilvusClient
@@ -25,9 +25,9 @@ def lite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def uri(request: pytest.FixtureRequest) -> str:
-    """milvus-lite, or the backend that a test names (`on`): a collection takes the server two seconds."""
-    found: str = request.getfixturevalue(f"{getattr(request, 'param', 'lite')}_uri")
-    return found
+    """milvus-lite, or what a test names (`on`): the fixture lite_uri or server_uri. A collection takes the server seconds."""
+    uri: str = request.getfixturevalue(f"{getattr(request, 'param', 'lite')}_uri")
+    return uri
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def plain(uri: str) -> Iterator[MilvusClient]:
 
 
 @pytest.fixture(params=[TaskvecMilvusClient, AsyncTaskvecMilvusClient], ids=["sync", "async"])
-def asked(request: pytest.FixtureRequest, uri: str, mini: Encoder) -> Iterator[Asked]:
+def any_client(request: pytest.FixtureRequest, uri: str, mini: Encoder) -> Iterator[AnyClient]:
     """Our client, whose rows get their missing vectors from the field "text"."""
-    client = Asked(request.param, uri, encoder=mini, text_field="text")
+    client = AnyClient(request.param, uri, encoder=mini, text_field="text")
     yield client
     client.close()
 
@@ -51,6 +51,6 @@ def name(uri: str) -> Iterator[str]:
     """A name for a collection, which is dropped afterwards."""
     unique = f"c{uuid.uuid4().hex}"
     yield unique
-    client = MilvusClient(uri)  # under pymilvus 2.5 a client that closes takes the others of this URI with it
+    client = MilvusClient(uri)  # the test may have closed the others
     client.drop_collection(unique)
     client.close()

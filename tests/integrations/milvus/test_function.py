@@ -53,12 +53,7 @@ def test_other_tasks(mini: Encoder) -> None:
 
 @pytest.mark.parametrize(("precision", "near"), [("float16", 1e-3), ("bfloat16", 1e-2), ("int8", 1e-2)])
 def test_smaller_floats_keep_the_cosine(mini: Encoder, precision: str, near: float) -> None:
-    if precision == "bfloat16":
-        pytest.importorskip("ml_dtypes")
-    try:
-        embed = TaskvecEmbeddingFunction(mini, precision=precision)
-    except ImportError as error:
-        pytest.skip(str(error))
+    embed = TaskvecEmbeddingFunction(mini, precision=precision)
     packed = embed(PASSAGES)
     assert {vector.dtype.name for vector in packed} == {precision}
     exact = mini.encode_documents(PASSAGES)
@@ -122,17 +117,17 @@ def test_it_has_what_pymilvus_models_jina_function_has(mini: Encoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "message"),
     [
         (lambda: TaskvecEmbeddingFunction("mini", precision="float8"), ValueError, "unknown precision 'float8'"),
-        (lambda: TaskvecEmbeddingFunction("mini", dimensions=100, precision="binary"), ValueError, "100 is not a multiple of 8"),
+        (lambda: TaskvecEmbeddingFunction("mini", dimensions=100, precision="binary"), ValueError, "100: .* a multiple of 8"),
         (lambda: TaskvecEmbeddingFunction("mini", query_task="question"), ValueError, "unknown task 'question'"),
-        (lambda: TaskvecEmbeddingFunction("mini", late_chunking="no"), TypeError, "late_chunking is 'no'"),
-        (lambda: TaskvecEmbeddingFunction(3), TypeError, "encoder is 3"),
+        (lambda: TaskvecEmbeddingFunction("mini", late_chunking="no"), TypeError, "late_chunking is 'no'"),  # type: ignore[arg-type]
+        (lambda: TaskvecEmbeddingFunction(3), TypeError, "encoder is 3"),  # type: ignore[arg-type]
         (lambda: TaskvecEmbeddingFunction("mini", dimensions=500)(["a"]), ValueError, "dimensions is 500, this model"),
         (lambda: TaskvecEmbeddingFunction("mini", dimensions=0)(["a"]), ValueError, "dimensions is 0"),
     ],
 )  # fmt: skip
-def test_nonsense_is_refused(make: Callable[[], object], error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_nonsense_is_refused(make: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         make()

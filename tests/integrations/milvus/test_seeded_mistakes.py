@@ -1,4 +1,4 @@
-"""The check of the clients' vectors fails under each way the wiring could be subtly wrong, so passing it means something."""
+"""The check of the clients' vectors fails under each subtle mistake that could be made, so passing it means something."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from pymilvus import MilvusClient
 
-from support.milvus.checks import Asked, check_vectors
+from support.milvus.checks import AnyClient, check_vectors
 from support.mistakes import passages_as_queries, queries_as_passages, tasks_swapped
 from taskvec import Encoder
 from taskvec_integrations.milvus import TaskvecMilvusClient
-from taskvec_integrations.milvus import embed as texts
+from taskvec_integrations.milvus.embed import RowEmbedder
 
 Patch = pytest.MonkeyPatch
 
 
 def vectors_of_the_neighbour(patch: Patch) -> None:
-    right = texts.Texts._embed
-    patch.setattr(texts.Texts, "_embed", lambda self, *args: right(self, *args)[::-1])
+    right = RowEmbedder._embed
+    patch.setattr(RowEmbedder, "_embed", lambda self, *args: right(self, *args)[::-1])
 
 
 def other_text_embedded(patch: Patch) -> None:
-    right = texts.Texts._row_text
-    patch.setattr(texts.Texts, "_row_text", lambda self, row, *args: row["text"] or right(self, row, *args))
+    right = RowEmbedder._row_text
+    patch.setattr(RowEmbedder, "_row_text", lambda self, row, *args: row["text"] or right(self, row, *args))
 
 
 def cut_from_the_end(patch: Patch) -> None:
@@ -36,7 +36,7 @@ def cut_from_the_end(patch: Patch) -> None:
     patch.setattr(Encoder, "encode", encode)
 
 
-MUTATIONS = [
+MISTAKES = [
     tasks_swapped,
     queries_as_passages,
     passages_as_queries,
@@ -46,11 +46,16 @@ MUTATIONS = [
 ]
 
 
-@pytest.mark.parametrize("asked", [TaskvecMilvusClient], indirect=True, ids=["sync"])
-@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
+@pytest.mark.parametrize("any_client", [TaskvecMilvusClient], indirect=True, ids=["sync"])
+@pytest.mark.parametrize("make_mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
 def test_a_mistake_is_caught(
-    mutate: Callable[[Patch], None], monkeypatch: Patch, asked: Asked, plain: MilvusClient, mini: Encoder, name: str
+    make_mistake: Callable[[Patch], None],
+    monkeypatch: Patch,
+    any_client: AnyClient,
+    plain: MilvusClient,
+    mini: Encoder,
+    name: str,
 ) -> None:
-    mutate(monkeypatch)
+    make_mistake(monkeypatch)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        check_vectors(asked, plain, mini, name)
+        check_vectors(any_client, plain, mini, name)

@@ -44,7 +44,7 @@ def main(model: str, url: str, count: int) -> None:
 
     client: Any = pinecone.Pinecone(api_key=KEY)
     with Encoder.from_pretrained(model, device="cpu", dtype="float32") as encoder:
-        encoder.encode_iter = encode_iter  # type: ignore[method-assign, assignment]
+        encoder.encode_iter = encode_iter  # type: ignore[method-assign]
         store = PineconeStore(client.Index(host=url), namespace="docs", encoder=encoder, chunk_tokens=None)
         documents = ((number, text_of(number)) for number in range(count))
         report = store.ingest(documents, progress=lambda done, total: print(done, flush=True))

@@ -57,7 +57,7 @@ def test_vectors_sent_are_those_of_encode_queries(
 
 def test_vectors_of_ones_own_pass(documents: Face, document_server: PineconeServer, mini: Encoder) -> None:
     from pinecone import DenseVectorQuery
-    from pinecone.models.documents import DocumentRecord
+    from pinecone.models.documents.document import DocumentRecord
 
     own = mini.encode("something else")
     documents.upsert(namespace="ns", documents=[DocumentRecord(_id="own", text="a text", embedding=own.tolist())])
@@ -71,7 +71,9 @@ def test_a_changed_text_changes_its_vector(documents: Face, document_server: Pin
     documents.update(namespace="ns", documents=[{"_id": "yeast", "text": "Bread."}, {"_id": "spree", "place": 7}])
     np.testing.assert_array_equal(stored(document_server)[2], mini.encode_documents("Bread."))
     np.testing.assert_array_equal(stored(document_server)[3], mini.encode_documents(TEXTS[3]))
-    with pytest.raises(ValueError, match=r"set_fields changes the text 'text', not its vector: update\(documents=\.\.\.\)"):
+    with pytest.raises(
+        ValueError, match=r"set_fields changes the text 'text' but not its vector: use update\(documents=\.\.\.\)"
+    ):
         documents.update(namespace="ns", filter={"place": 1}, set_fields={"text": "Bread."})
 
 
@@ -97,7 +99,7 @@ def test_other_texts_than_ours_are_pinecones_affair(documents: Face) -> None:
 def test_two_vectors_of_one_text_have_to_be_told_apart(document_server: PineconeServer, mini: Encoder) -> None:
     two = {"small": "text", "large": "text"}
     clause = {"type": "embed", "field": "text", "query": "a"}
-    message = "the text of 'text' is in the vector fields small, large: name one of those"
+    message = "the vector fields small, large are all made from 'text': search one of those by name"
     with faces("sync", document_server.url, encoder=mini, vector_fields=two) as face, pytest.raises(ValueError, match=message):
         face.documents.search(namespace="ns", score_by=[clause], top_k=1)
 

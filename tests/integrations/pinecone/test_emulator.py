@@ -1,6 +1,7 @@
 """The emulator refuses what Pinecone's documentation refuses, so that a request it takes means something."""
 
 import json
+from math import inf
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -49,8 +50,8 @@ REFUSED: list[tuple[str, Any, int, str]] = [
 @pytest.mark.parametrize(("path", "body", "status", "message"), REFUSED, ids=lambda value: str(value)[:40])
 def test_limits(path: str, body: Any, status: int, message: str) -> None:
     with pinecone(3) as server:
-        code, said = send(server, path, body)
-        assert (code, message in said) == (status, True), said
+        code, answer = send(server, path, body)
+        assert (code, message in answer) == (status, True), answer
         assert server.stored() == {}
 
 
@@ -58,8 +59,8 @@ BROKEN = [
     ("/vectors/upsert", {"vectors": [{**GOOD, "vector": [1.0]}]}, r"vectors/upsert.vectors\[0\]: vector is unknown"),
     ("/vectors/upsert", {"vectors": [{"values": [1.0]}]}, r"vectors/upsert.vectors\[0\]: id is missing"),
     ("/vectors/upsert", {"vectors": GOOD}, "vectors/upsert.vectors: a list was expected"),
-    ("/vectors/upsert", upserting(values=[1.0, "b", True]), r"values\[1\]: 'b' is no number"),
-    ("/query", {"topK": "1", "id": "a"}, "query.topK: '1' is no whole number"),
+    ("/vectors/upsert", upserting(values=[1.0, "b", True]), r"values\[1\]: 'b' is not a number"),
+    ("/query", {"topK": "1", "id": "a"}, "query.topK: '1' is not a whole number"),
     ("/records/namespaces/n/search", {"query": {"vector": [1.0], "top_k": 1}}, "query.vector: an object was expected"),
 ]
 
@@ -81,7 +82,7 @@ def test_a_key_is_needed() -> None:
 
 
 def test_writes_can_show_late() -> None:
-    with pinecone(3, delay=3600) as server:
+    with pinecone(3, lag=inf) as server:
         send(server, "/vectors/upsert", upserting())
         assert send(server, "/describe_index_stats", {})[1]["totalVectorCount"] == 0
         assert [*server.stored()] == ["a"]

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pinecone as sdk
 import pytest
 
 from support.pinecone.emulator import KEY, PineconeServer
-from support.pinecone.indexes import QUESTION, TEXTS, VERSION, Client, records, values
+from support.pinecone.indexes import QUESTION, TEXTS, VERSION, records, values
 from taskvec import Encoder
 from taskvec_integrations.pinecone import TaskvecIndex
 
@@ -20,7 +21,7 @@ from support.pinecone.grpc_emulator import also_grpc
 @pytest.fixture
 def index(server: PineconeServer, mini: Encoder) -> Iterator[TaskvecIndex]:
     with also_grpc(server):
-        sdk_index: Any = Client(api_key=KEY, grpc_scheme="http").index(host=server.url, grpc=True)
+        sdk_index: Any = sdk.Pinecone(api_key=KEY, grpc_scheme="http").index(host=server.url, grpc=True)
         with TaskvecIndex(sdk_index, mini) as index:
             yield index
 
@@ -41,13 +42,15 @@ def test_records_over_grpc(index: TaskvecIndex, server: PineconeServer, mini: En
 
 def test_an_index_of_another_dimension_is_refused(index: TaskvecIndex, server: PineconeServer) -> None:
     server.data.dimension = 3
-    with pytest.raises(ValueError, match="the index has vectors of 3 numbers, mini makes 384"):
+    with pytest.raises(ValueError, match="the index has dimension 3, mini returns vectors of 384"):
         index.upsert_records(records=records(), namespace="__default__")
 
 
 def test_refusals_come_through(index: TaskvecIndex, server: PineconeServer) -> None:
-    index._fits = True
+    index._dimension_checked = True
     server.data.dimension = 3
     with pytest.raises(Exception, match="Vector dimension 384 does not match the dimension of the index 3") as caught:
         index.upsert_records(records=records(), namespace="__default__")
-    assert caught.value.__notes__[0].startswith("no record is known to be written, the request from record 0 ('curie') on failed")
+    assert caught.value.__notes__[0].startswith(
+        "no record is known to be written, the request that starts at record 0 ('curie') failed"
+    )

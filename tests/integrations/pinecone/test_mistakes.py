@@ -14,17 +14,21 @@ from taskvec_integrations.pinecone import AsyncTaskvecIndex, TaskvecIndex
 GOOD = {"_id": "good", "text": "a text"}
 
 WRONG: list[tuple[Any, type[Exception], str]] = [
-    ({"_id": "a", "text": "b"}, TypeError, "records is dict: a list of records was expected"),
-    (iter([GOOD]), TypeError, "records is list_iterator: a list of records was expected"),
-    ([GOOD, "b"], TypeError, "record 1 is str: a dict with an '_id' was expected"),
+    ({"_id": "a", "text": "b"}, TypeError, "records is dict: pass a list of records"),
+    (iter([GOOD]), TypeError, "records is list_iterator: pass a list of records"),
+    ([GOOD, "b"], TypeError, "record 1 is str: pass a dict with an '_id'"),
     ([GOOD, {"text": "b"}], ValueError, "record 1 has no '_id': every record needs one"),
-    ([GOOD, {"_id": 7, "text": "b"}], TypeError, "record 1 has the id 7: a str was expected"),
+    ([GOOD, {"_id": 7, "text": "b"}], TypeError, "record 1 has the id 7: ids must be str"),
     ([{"_id": "año", "text": "b"}], ValueError, "record 0 has the id 'año': Pinecone takes ASCII only, so encode it"),
-    ([{"_id": "a" * 513, "text": "b"}], ValueError, "record 0 has an id of 513 characters, 'a+'...: Pinecone takes 1 to 512"),
+    (
+        [{"_id": "a" * 513, "text": "b"}],
+        ValueError,
+        "record 0 has an id of 513 characters, 'a+'...: Pinecone takes 1 to 512 characters",
+    ),
     ([{"_id": "", "text": "b"}], ValueError, "has an id of 0 characters"),
     ([{"_id": "a", "body": "b"}], ValueError, "record 'a' has no field 'text' to embed, it has 'body': name .* text_field="),
     ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int, a str was expected"),
-    ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores no nulls, leave"),
+    ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores neither nulls nor"),
     ([{**GOOD, "year": float("nan")}], ValueError, "record 'good' has nan in the field 'year'"),
     ([{**GOOD, "year": 10**30}], ValueError, "'good' has a value in the field 'year' that JSON cannot hold: Integer exceeds"),
     ([{**GOOD, "name": "\ud800"}], ValueError, "'good' has a value in the field 'name' that JSON cannot hold: str is not"),
@@ -44,9 +48,9 @@ def test_bad_records_are_refused_before_anything_is_sent(
 
 
 SEARCHES: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({}, ValueError, "a search is by one of inputs, vector and id, this one has none of them"),
+    ({}, ValueError, "a search needs exactly one of inputs, vector and id, this one has none of them"),
     ({"inputs": {"text": "a"}, "id": "b"}, ValueError, "this one has inputs and id"),
-    ({"inputs": "a"}, TypeError, r"inputs is 'a': {'text': str} was expected"),
+    ({"inputs": "a"}, TypeError, r"inputs is 'a': pass {'text': str}"),
     ({"inputs": {"text": "a", "title": "b"}}, TypeError, "inputs is {'text': 'a', 'title': 'b'}"),
     ({"query": {"inputs": {"text": "a"}, "top_k": 1}}, TypeError, r"query= came with top_k: put everything into query"),
 ]
@@ -60,15 +64,15 @@ def test_bad_searches_are_refused(face: Face, given: dict[str, Any], kind: type[
 
 @pytest.mark.parametrize("method", ["upsert_records", "search"])
 def test_an_index_of_another_dimension_is_refused(mini: Encoder, method: str) -> None:
-    arguments: dict[str, Any] = {
+    arguments: dict[str, dict[str, Any]] = {
         "upsert_records": {"records": records()},
         "search": {"inputs": {"text": TEXTS[0]}, "top_k": 1},
-    }[method]
+    }
     with pinecone(256) as server, faces("sync", server.url, encoder=mini) as index:
         with pytest.raises(
-            ValueError, match="has vectors of 256 numbers, mini makes 384: pass dimensions=256, or create an index"
+            ValueError, match="the index has dimension 256, mini returns vectors of 384: pass dimensions=256, or create an index"
         ):
-            getattr(index, method)(namespace="__default__", **arguments)
+            getattr(index, method)(namespace="__default__", **arguments[method])
         assert [request.operation for request in server.requests] == ["describe_index_stats"]
 
 
@@ -89,7 +93,7 @@ def test_each_index_has_its_wrapper(server: PineconeServer, mini: Encoder) -> No
     asyncio.run(wrap())
     with pytest.raises(TypeError, match=r"AsyncTaskvecIndex was given .*: use TaskvecIndex for it"):
         AsyncTaskvecIndex(sync_index(server.url), mini)
-    with pytest.raises(TypeError, match=r"index is 'docs', an index of Pinecone's SDK was expected: make one with pc\.index"):
+    with pytest.raises(TypeError, match=r"index is 'docs', not an index of Pinecone's SDK: make one with pc\.index"):
         TaskvecIndex("docs", mini)
 
 
@@ -97,7 +101,7 @@ def test_an_index_that_was_not_awaited(mini: Encoder) -> None:
     async def index() -> None: ...
 
     coroutine = index()
-    with pytest.raises(TypeError, match="an index of Pinecone's SDK was expected: await it first"):
+    with pytest.raises(TypeError, match="not an index of Pinecone's SDK: await it first"):
         AsyncTaskvecIndex(coroutine, mini)
     coroutine.close()
 

@@ -1,4 +1,4 @@
-"""The wiring check fails under each way the indexes could be subtly wrong, so passing it means something."""
+"""A check of the indexes and of the embedder fails under each way that they could be subtly wrong."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -8,12 +8,12 @@ import pytest
 
 from support.mistakes import tasks_swapped
 from support.pinecone.emulator import pinecone
-from support.pinecone.indexes import QUESTION, TEXTS, VECTORS, VERSION, faces, records, values
+from support.pinecone.indexes import QUESTION, SCHEMA, TEXTS, VERSION, faces, records, values
 from taskvec import Encoder
-from taskvec_integrations.pinecone import documents, index, inference, limits, sdk, searches
-from taskvec_integrations.pinecone import embed as texts
+from taskvec_integrations.pinecone import documents, embed, index, inference, limits, searches
 from taskvec_integrations.pinecone.index import AsyncTaskvecIndex, TaskvecIndex
 from taskvec_integrations.pinecone.inference import TaskvecInference
+from taskvec_integrations.pinecone.parameters import EmbedParameters
 
 Patch = pytest.MonkeyPatch
 
@@ -28,8 +28,8 @@ def check_wiring(encoder: Encoder) -> None:
 
 
 def check_inference(encoder: Encoder) -> None:
-    embed = TaskvecInference(encoder).embed
-    passages, query = embed("mini", TEXTS), embed("mini", QUESTION, {"input_type": "query", "dimension": 64})
+    inference = TaskvecInference(encoder)
+    passages, query = inference.embed("mini", TEXTS), inference.embed("mini", QUESTION, {"input_type": "query", "dimension": 64})
     np.testing.assert_array_equal([*map(np.float32, [one["values"] for one in passages])], encoder.encode_documents(TEXTS))
     np.testing.assert_array_equal(np.float32(query[0]["values"]), encoder.encode_queries(QUESTION, dimensions=64))
 
@@ -55,7 +55,7 @@ def check_records(encoder: Encoder, kind: str) -> None:
 def check_documents(encoder: Encoder, kind: str) -> None:
     options = {"encoder": encoder, "vector_fields": {"embedding": "text"}}
     given = records()
-    with pinecone(schema=VECTORS) as server, faces(kind, server.url, **options) as face:
+    with pinecone(schema=SCHEMA) as server, faces(kind, server.url, **options) as face:
         for method in ("upsert", "batch_upsert"):
             getattr(face.documents, method)(namespace=method, documents=given)
             held = [record.fields["embedding"] for record in server.stored(method).values()]
@@ -68,61 +68,64 @@ def check_documents(encoder: Encoder, kind: str) -> None:
 
 
 def task_forgotten(patch: Patch) -> None:
-    patch.setattr(texts.Texts, "_options", lambda self, operation: {"task": None, "dimensions": self.settings.dimensions})
+    patch.setattr(
+        embed.RecordEmbedder, "_encode_options", lambda self, operation: {"task": None, "dimensions": self.settings.dimensions}
+    )
 
 
 def dimensions_forgotten(patch: Patch) -> None:
-    patch.setattr(texts.Texts, "_options", lambda self, operation: {"task": self.settings.task(operation)})
+    patch.setattr(embed.RecordEmbedder, "_encode_options", lambda self, operation: {"task": self.settings.task(operation)})
 
 
 def vectors_in_another_order(patch: Patch) -> None:
-    right = texts.Texts._documents
-    patch.setattr(texts.Texts, "_documents", lambda self, given, of: right(self, given, of)[::-1])
+    right = embed.RecordEmbedder._encode_documents
+    patch.setattr(embed.RecordEmbedder, "_encode_documents", lambda self, texts, fields: right(self, texts, fields)[::-1])
 
 
 def numbers_rounded(patch: Patch) -> None:
-    patch.setattr(sdk, "short_floats", lambda vectors: vectors.round(7).tolist())
+    for module in (embed, inference):
+        patch.setattr(module, "short_floats", lambda vectors: vectors.round(7).tolist())
 
 
 def batch_lost(patch: Patch) -> None:
     right = limits.batches
-    patch.setattr(texts, "batches", lambda items: [*right(items)][:1])
+    patch.setattr(embed, "batches", lambda items: [*right(items)][:1])
 
 
 def batch_sent_twice_instead_of_the_next(patch: Patch) -> None:
     right = limits.batches
-    patch.setattr(texts, "batches", lambda items: [next(iter(right(items)))] * 2)
+    patch.setattr(embed, "batches", lambda items: [next(iter(right(items)))] * 2)
 
 
 def metadata_lost(patch: Patch) -> None:
     right = limits.batches
-    patch.setattr(texts, "batches", lambda items: right({**item, "metadata": {}} for item in items))
+    patch.setattr(embed, "batches", lambda items: right({**item, "metadata": {}} for item in items))
 
 
 def field_misnamed(patch: Patch) -> None:
     right = limits.batches
-    patch.setattr(texts, "batches", lambda items: right({"id": item["id"], "vector": item["values"]} for item in items))
+    patch.setattr(embed, "batches", lambda items: right({"id": item["id"], "vector": item["values"]} for item in items))
 
 
 def namespace_lost(patch: Patch) -> None:
-    patch.setattr(index, "classic", lambda namespace, timeout: {})
+    patch.setattr(index, "upsert_options", lambda namespace, timeout: {})
 
 
 def text_sent_to_pinecone(patch: Patch) -> None:
-    patch.setattr(searches, "text", lambda query: None)
+    patch.setattr(searches, "query_text", lambda query: None)
 
 
 def filter_lost(patch: Patch) -> None:
-    right = searches.by_vector
-    patch.setattr(searches, "by_vector", lambda query, values: right({"top_k": query["top_k"]}, values))
+    right = searches.with_vector
+    patch.setattr(searches, "with_vector", lambda query, values: right({"top_k": query["top_k"]}, values))
 
 
 def reranked_without_the_text(patch: Patch) -> None:
-    patch.setattr(searches, "reranked", lambda rerank, text: rerank)
+    patch.setattr(searches, "with_rerank_query", lambda rerank, text: rerank)
 
 
 def caller_changed(patch: Patch) -> None:
-    patch.setattr(sdk, "plain", lambda value: value)
+    patch.setattr(embed, "as_dict", lambda value: value)
 
 
 def input_type_ignored(patch: Patch) -> None:
@@ -130,9 +133,9 @@ def input_type_ignored(patch: Patch) -> None:
 
 
 def dimension_ignored(patch: Patch) -> None:
-    right = inference.EmbedParameters.options
+    right = EmbedParameters.encode_options
     patch.setattr(
-        inference.EmbedParameters, "options", lambda self, settings: {**right(self, settings), "dimensions": settings.dimensions}
+        EmbedParameters, "encode_options", lambda self, settings: {**right(self, settings), "dimensions": settings.dimensions}
     )
 
 
@@ -175,7 +178,7 @@ DOCUMENT_MUTATIONS = [
 
 @pytest.fixture(autouse=True)
 def _several_requests(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(limits, "MAX_VECTORS", 3)
+    monkeypatch.setattr(limits, "MAX_REQUEST_VECTORS", 3)
 
 
 def test_the_check_passes_without_a_mutation(mini: Encoder) -> None:

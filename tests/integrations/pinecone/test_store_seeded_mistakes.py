@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tenacity import stop_after_attempt, wait_none
 
 from support.mistakes import queries_as_passages, tasks_swapped
 from support.pinecone.emulator import pinecone
@@ -21,10 +22,11 @@ CHUNKS = {"a": ["one", "two", "three"], "a#0": ["four"], "b": [f"chunk {n}" for 
 
 
 def check(encoder: Encoder, patch: Patch) -> None:
-    """Ingest in several batches, again at once, after edits, search; writes show late."""
+    """Ingest in several batches, again at once, after edits, search; writes show late, and waiting is counted in tries."""
     patch.setattr(PineconeBackend, "max_batch_points", 50)
-    patch.setattr(PineconeBackend, "visible_seconds", 1.0)
-    with pinecone(32, delay=0.1) as server, closing(sync_index(server.url)) as index:
+    patch.setattr(backend, "wait_exponential", lambda **options: wait_none())
+    patch.setattr(backend, "stop_after_delay", lambda seconds: stop_after_attempt(20))
+    with pinecone(32, lag=5) as server, closing(sync_index(server.url)) as index:
 
         def ingest(chunks: dict[str, list[str]]) -> tuple[int, int, int]:
             store = PineconeStore(index, encoder=encoder, namespace="docs")
@@ -32,13 +34,13 @@ def check(encoder: Encoder, patch: Patch) -> None:
             return counts.encoded, counts.written, counts.deleted
 
         def assert_holds(chunks: dict[str, list[str]]) -> None:
-            held = [(record.fields, record.values) for record in server.stored("docs").values()]
-            found = {(fields["document_id"], int(fields["chunk"])): (fields["text"], fields["from"]) for fields, _ in held}
+            stored = [(record.fields, record.values) for record in server.stored("docs").values()]
+            found = {(fields["document_id"], int(fields["chunk"])): (fields["text"], fields["from"]) for fields, _ in stored}
             wanted = {(id, chunk): (text, id) for id, texts in chunks.items() for chunk, text in enumerate(texts)}
             assert found == wanted
-            assert len(held) == len(wanted)
-            vectors = encoder.encode_documents([fields["text"] for fields, _ in held])
-            np.testing.assert_array_equal(vectors, [vector for _, vector in held])
+            assert len(stored) == len(wanted)
+            vectors = encoder.encode_documents([fields["text"] for fields, _ in stored])
+            np.testing.assert_array_equal(vectors, [vector for _, vector in stored])
 
         assert ingest(CHUNKS) == (136, 136, 0)
         assert ingest(CHUNKS) == (0, 0, 0)
@@ -50,8 +52,9 @@ def check(encoder: Encoder, patch: Patch) -> None:
         query = encoder.encode_queries("which?")
         (hit,) = PineconeStore(index, encoder=encoder, namespace="docs").search("which?", 1, filter={"from": "a"})
         best = max((float(encoder.encode_documents(text) @ query), text) for text in edited["a"])
-        assert (hit.score, hit.text) == (pytest.approx(best[0], abs=1e-5), best[1])
-        assert server.stored("docs").keys().isdisjoint(server.stored(backend.RECORDS))
+        assert hit.score == pytest.approx(best[0], abs=1e-5)
+        assert hit.text == best[1]
+        assert server.stored("docs").keys().isdisjoint(server.stored(backend.RECORD_NAMESPACE))
         with pytest.raises(ValueError, match="document_task"):
             PineconeStore(index, encoder=encoder, namespace="docs", document_task=None).ingest(["x"])
 
@@ -96,7 +99,7 @@ def no_waiting_at_the_end(patch: Patch) -> None:
 
 
 def no_waiting_for_the_record(patch: Patch) -> None:
-    patch.setattr(PineconeBackend, "_wait", lambda self, shows: True)
+    patch.setattr(PineconeBackend, "_wait_until", lambda self, is_visible: True)
 
 
 def first_page_only(patch: Patch) -> None:
@@ -108,11 +111,11 @@ def first_page_only(patch: Patch) -> None:
 
 
 def prefix_alone_counts(patch: Patch) -> None:
-    patch.setattr(backend, "is_of", lambda document_id, record: True)
+    patch.setattr(backend, "is_record_of", lambda document_id, record_id: True)
 
 
 def hashes_ignored(patch: Patch) -> None:
-    patch.setattr(backend, "hashes", lambda found: dict.fromkeys(map(records.point_of, found), "x"))
+    patch.setattr(backend, "hashes_by_point", lambda record_ids: dict.fromkeys(map(records.point_id_of, record_ids), "x"))
 
 
 def always_new(patch: Patch) -> None:

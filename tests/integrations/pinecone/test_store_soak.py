@@ -45,9 +45,9 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def assert_complete(server: PineconeServer, count: int) -> None:
-    held = server.stored("docs").values()
-    assert sorted(int(record.fields["document_id"]) for record in held) == list(range(count))
-    for record in held:
+    records = server.stored("docs").values()
+    assert sorted(int(record.fields["document_id"]) for record in records) == list(range(count))
+    for record in records:
         text = text_of(int(record.fields["document_id"]))
         assert record.fields["text"] == text
         np.testing.assert_array_equal(record.values, vector_of(text))
@@ -64,7 +64,7 @@ def assert_large(server: PineconeServer, count: int) -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_all_of_it_lands_through_trouble(wide: Path, count: int) -> None:
-    with pinecone(WIDTH, delay=0.2) as server:
+    with pinecone(WIDTH, lag=3) as server:
         server.fail(429, "vectors/upsert", every=4, headers={"Retry-After": "1"})
         server.fail("reset", "vectors/upsert", every=7, landed=True)
         with child(wide, server.url, count) as process:
@@ -79,7 +79,7 @@ def test_all_of_it_lands_through_trouble(wide: Path, count: int) -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_killed_run_goes_on(wide: Path, count: int) -> None:
-    with pinecone(WIDTH, delay=0.2) as server:
+    with pinecone(WIDTH, lag=3) as server:
         server.fail(429, "vectors/upsert", every=9, headers={"Retry-After": "1"})
         server.fail("reset", "vectors/upsert", every=11)
         with child(wide, server.url, count) as process:

@@ -12,22 +12,22 @@ from qdrant_client import grpc as messages
 from qdrant_client import models
 from qdrant_client.grpc import PointsServicer, add_PointsServicer_to_server
 
+from support.qdrant import edge_server
+from support.qdrant.edge_server import EdgeCollection, EdgeServer
 from support.qdrant.points import COLLECTION, QUESTION, TEXTS, WIDTH, assert_equal, create, document, points, stored
-from support.qdrant.server import Collection, Server
 from taskvec import Encoder
-from taskvec_integrations.qdrant import TaskvecQdrantClient
-from taskvec_integrations.qdrant import embed as resolve
+from taskvec_integrations.qdrant import TaskvecQdrantClient, embed, encode_requests
 
 Client = TaskvecQdrantClient
 OTHER = models.Document(text="words", model="someone/else", options={"anything": 1})
 
 
-def bodies(server: Server, path: str) -> list[Any]:
+def bodies(server: EdgeServer, path: str) -> list[Any]:
     """The bodies that were sent to a path, in the order they came."""
     return [body for _, sent_to, body in server.requests if sent_to.partition("?")[0].endswith(path)]
 
 
-def test_bodies_hold_vectors_and_no_document_of_ours(remote: Client, server: Server, mini: Encoder) -> None:
+def test_bodies_hold_vectors_and_no_document_of_ours(remote: Client, server: EdgeServer, mini: Encoder) -> None:
     create(remote)
     remote.upsert(COLLECTION, points())
     recommend = models.RecommendInput(positive=[0, document(QUESTION)], negative=[document(TEXTS[2])])
@@ -40,8 +40,8 @@ def test_bodies_hold_vectors_and_no_document_of_ours(remote: Client, server: Ser
     assert_equal([sent["positive"][1], sent["negative"][0]], mini.encode_queries([QUESTION, TEXTS[2]]))
 
 
-def test_cloud_inference_gets_the_documents_of_other_models_only(server: Server, mini: Encoder) -> None:
-    client = TaskvecQdrantClient(url=server.url, encoder=mini, cloud_inference=True)
+def test_cloud_inference_gets_the_documents_of_other_models_only(server: EdgeServer, mini: Encoder) -> None:
+    client = TaskvecQdrantClient(url=server.url, encoder=mini, cloud_inference=True, timeout=120)
     create(client)
     with pytest.raises(Exception, match="400"):
         client.upsert(COLLECTION, [models.PointStruct(id=0, vector={"ours": document("a"), "theirs": OTHER})])
@@ -51,7 +51,7 @@ def test_cloud_inference_gets_the_documents_of_other_models_only(server: Server,
     client.close()
 
 
-def test_several_processes_upload_what_this_one_encodes(remote: Client, server: Server, mini: Encoder) -> None:
+def test_several_processes_upload_what_this_one_encodes(remote: Client, server: EdgeServer, mini: Encoder) -> None:
     create(remote)
     texts = [f"text {i}" for i in range(300)]
     remote.upload_points(COLLECTION, (point for point in points(texts)), batch_size=20, parallel=2, wait=True)
@@ -59,8 +59,8 @@ def test_several_processes_upload_what_this_one_encodes(remote: Client, server: 
     assert_equal(stored(remote, 300), mini.encode_documents(texts))
 
 
-def test_an_upload_reads_few_points_ahead(remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 16)
+def test_an_upload_reads_few_points_ahead(remote: Client, server: EdgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 16)
     create(remote)
     ahead = []
 
@@ -75,12 +75,12 @@ def test_an_upload_reads_few_points_ahead(remote: Client, server: Server, monkey
 
 
 def test_the_next_block_is_encoded_while_one_is_sent(remote: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 8)
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 8)
     create(remote)
     second_block = threading.Event()
     encoded: list[int] = []
     sent_meanwhile: list[bool] = []
-    encode, upsert = resolve.encode, Collection.upsert
+    encode, upsert = encode_requests.encode_requests, EdgeCollection.upsert
 
     def note_encoding(requests: Any) -> Any:
         encoded.append(len(requests))
@@ -88,19 +88,19 @@ def test_the_next_block_is_encoded_while_one_is_sent(remote: Client, monkeypatch
             second_block.set()
         return encode(requests)
 
-    def wait_for_it(self: Collection, body: Any) -> Any:
-        sent_meanwhile.append(second_block.wait(timeout=20))
+    def wait_for_it(self: EdgeCollection, body: Any) -> Any:
+        sent_meanwhile.append(second_block.wait(timeout=60))
         return upsert(self, body)
 
-    monkeypatch.setattr(resolve, "encode", note_encoding)
-    monkeypatch.setattr("qdrant_server.ROUTES", {("PUT", "points"): wait_for_it})
+    monkeypatch.setattr(embed, "encode_requests", note_encoding)
+    monkeypatch.setitem(edge_server.ROUTES, ("PUT", "points"), wait_for_it)
     remote.upload_points(COLLECTION, points([f"text {i}" for i in range(24)]), batch_size=8)
     assert encoded == [8, 8, 8]
     assert sent_meanwhile == [True] * 3
 
 
 def test_a_document_is_never_cut_at_the_end_of_a_block(remote: Client, mini: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 4)
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 4)
     create(remote)
     chunks = [[f"chunk {i} of {length}" for i in range(length)] for length in (3, 3, 9, 1, 2)]
     vectors = [document(chunk, document_id=number) for number, texts in enumerate(chunks) for chunk in texts]
@@ -112,21 +112,23 @@ def point(number: int, **options: Any) -> models.PointStruct:
     return models.PointStruct(id=number, vector=document(f"text {number}", **options))
 
 
-def test_a_document_without_end_is_refused(remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 4)
-    monkeypatch.setattr(resolve, "MAX_CHUNKS", 10)
+def test_a_document_without_end_is_refused(remote: Client, server: EdgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 4)
+    monkeypatch.setattr(embed, "MAX_CHUNKS", 10)
     create(remote)
-    with pytest.raises(ValueError, match=r"Document\('a', .*document None has more than 10 points .* its own document_id"):
+    with pytest.raises(
+        ValueError, match=r"Document\('a', .*document without a document_id has more than 10 points .* its own document_id"
+    ):
         remote.upload_points(COLLECTION, points(["a"] * 11, late_chunking=True))
     remote.upload_points(COLLECTION, points(["a"] * 10, late_chunking=True))
     assert len(bodies(server, "/points")) == 1
 
 
 def test_points_before_a_document_do_not_count_as_its_own(
-    remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+    remote: Client, server: EdgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 4)
-    monkeypatch.setattr(resolve, "MAX_CHUNKS", 10)
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 4)
+    monkeypatch.setattr(embed, "MAX_CHUNKS", 10)
     create(remote)
     ids = [*"abc", *"d" * 10]
     remote.upload_points(COLLECTION, (point(number, document_id=id) for number, id in enumerate(ids)))
@@ -134,7 +136,7 @@ def test_points_before_a_document_do_not_count_as_its_own(
 
 
 def test_a_document_that_comes_back_much_later_is_refused(remote: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 4)
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 4)
     create(remote)
     ids = [*"aabbccddeeffgg", "a"]
     with pytest.raises(ValueError, match=r"Document\('text 14', .* between the chunks of document 'a', .* one after another"):
@@ -143,9 +145,9 @@ def test_a_document_that_comes_back_much_later_is_refused(remote: Client, monkey
 
 
 def test_what_comes_before_a_mistake_is_sent_and_the_mistake_is_named(
-    remote: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+    remote: Client, server: EdgeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "BLOCK", 2)
+    monkeypatch.setattr(embed, "BLOCK_POINTS", 2)
     create(remote)
     wrong = models.PointStruct(id=9, vector=document("the ninth", dims=3))
     with pytest.raises(ValueError, match=r"Document\('the ninth', .* unknown option 'dims'"):
@@ -179,7 +181,7 @@ class Recorder(PointsServicer):
 def recorder() -> Iterable[tuple[Recorder, int]]:
     recorder = Recorder()
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    add_PointsServicer_to_server(recorder, server)
+    add_PointsServicer_to_server(recorder, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield recorder, port

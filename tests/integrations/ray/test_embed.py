@@ -58,7 +58,7 @@ def test_precisions() -> None:
     ("kind", "batch", "error", "message"),
     [
         (EmbedDocuments, {"id": column("a", "b"), "text": column("x", None)}, TypeError, r"row 1 of a batch \(id 'b'\): 'text'"),
-        (EmbedDocuments, {"text": column(3)}, TypeError, "row 0 of a batch: 'text' is int, a str was expected"),
+        (EmbedDocuments, {"text": column(3)}, TypeError, "row 0 of a batch: 'text' is int: a str was expected"),
         (EmbedDocuments, {"body": column("x")}, ValueError, "no column 'text', only body: name another with text_column"),
         (EmbedDocuments, pa.table({"text": ["x"]}), TypeError, "a batch is Table: leave batch_format"),
         (EmbedChunks, {"id": np.array([7]), "chunks": column("x")}, TypeError, r"\(id 7\): 'chunks' is str, a list"),

@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], type[Exception], str]
         "the dataset has no column 'key', it has .*: name another with id_column",
     ),
     "a file": (lambda folder: {"dataset": folder / "b.jsonl"}, FileNotFoundError, "there is no file or folder"),
-    "a URL": (lambda folder: {"store_url": "elastic://x"}, ValueError, "names no store"),
+    "a URL": (lambda folder: {"store_url": "elastic://x"}, ValueError, "does not name a store"),
     "a model": (lambda folder: {"model": ""}, TypeError, "model is ''"),
     "a task": (lambda folder: {"document_task": "passage"}, ValueError, "retrieval.passage"),
     "a dataset": (lambda folder: {"dataset": 3}, TypeError, "dataset is int: a Ray or Hugging Face Dataset, or paths"),

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from support.server.app import serving
+from support.server.waiting import GUARD_SECONDS
 from taskvec import Encoder
 
 
@@ -17,5 +18,5 @@ def url(mini: Encoder) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx.Client(base_url=url, timeout=GUARD_SECONDS) as client:
         yield client

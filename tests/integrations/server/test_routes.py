@@ -111,14 +111,14 @@ def test_formats(client: httpx.Client, mini: Encoder, name: str, form: str) -> N
         if form == "base64":
             np.testing.assert_allclose(np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f4"), vector, atol=2e-6)
         else:
-            assert row["embedding"] == quantize(vector, form).tolist()
+            assert row["embedding"] == np.asarray(quantize(vector, form)).tolist()
         assert "embeddings" not in row
 
 
 def test_several_formats_at_once(client: httpx.Client, mini: Encoder) -> None:
     answer = client.post("/v1/embeddings", json=jina(embedding_type=["ubinary", "float"], dimensions=8)).json()
     for row, vector in zip(answer["data"], mini.encode(TEXTS, dimensions=8), strict=True):
-        assert row["embedding"] == row["embeddings"]["ubinary"] == quantize(vector, "ubinary").tolist()
+        assert row["embedding"] == row["embeddings"]["ubinary"] == np.asarray(quantize(vector, "ubinary")).tolist()
         np.testing.assert_allclose(row["embeddings"]["float"], vector, atol=2e-6)
 
 
@@ -212,9 +212,9 @@ def test_documentation_names_every_route(client: httpx.Client) -> None:
 
 
 def test_names_default_task_and_instructions_can_be_set(mini: Encoder) -> None:
-    given = {"served_model_names": ("ours",), "default_task": "none", "recognise_instructions": True}
+    settings: dict[str, Any] = {"served_model_names": ("ours",), "default_task": "none", "recognize_instructions": True}
     query, passage = Task.RETRIEVAL_QUERY.instruction, Task.RETRIEVAL_PASSAGE.instruction
-    with serving(mini, **given) as url, httpx.Client(base_url=url) as client:
+    with serving(mini, **settings) as url, httpx.Client(base_url=url) as client:
         same(client.post("/v1/embeddings", json=jina(model="ours")), mini.encode(TEXTS, task=None))
         assert client.post("/v1/embeddings", json=jina()).status_code == 404
         for instruction, task in ((query, "retrieval.query"), (passage, "retrieval.passage")):
@@ -225,6 +225,6 @@ def test_names_default_task_and_instructions_can_be_set(mini: Encoder) -> None:
         same(client.post("/v1/embeddings", json=jina(model="ours", input=mixed)), mini.encode(mixed, task=None))
 
 
-def test_instructions_are_not_recognised_unasked(client: httpx.Client, mini: Encoder) -> None:
+def test_instructions_are_not_recognized_by_default(client: httpx.Client, mini: Encoder) -> None:
     texts = [Task.RETRIEVAL_QUERY.instruction + text for text in TEXTS]
     same(client.post("/embed", json={"inputs": texts}), mini.encode(texts))

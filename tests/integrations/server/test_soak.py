@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from support.server.process import Served, served
+from support.server.waiting import wait_until
 from taskvec import Encoder, Task
 
 pytestmark = pytest.mark.soak
 
 WORDS = " ".join(topics.values()).split()
-FORMS = {
+FORMS: dict[str, Callable[[Any], NDArray[np.float32]]] = {
     "float": lambda row: np.array(row, dtype=np.float32),
     "base64": lambda row: np.frombuffer(base64.b64decode(row), dtype="<f4"),
 }
@@ -43,21 +46,18 @@ def request(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def expected(encoder: Encoder, body: dict[str, Any]) -> np.ndarray:
+def expected(encoder: Encoder, body: dict[str, Any]) -> NDArray[np.float32]:
     return encoder.encode(body["input"], **{name: body[name] for name in ("task", "dimensions", "late_chunking")})
 
 
-def vectors(body: dict[str, Any], answer: httpx.Response) -> np.ndarray:
+def vectors(body: dict[str, Any], answer: httpx.Response) -> NDArray[np.float32]:
     read = FORMS[body["embedding_type"]]
     return np.array([read(row["embedding"]) for row in answer.json()["data"]])
 
 
 def settled(server: Served) -> None:
-    """Nothing is held and nothing waits any more."""
-    deadline = time.monotonic() + 60
-    while server.metric("taskvec_requests_held") or server.metric("taskvec_waiting_tokens"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    """Return when no request is open and nothing waits."""
+    wait_until(lambda: not server.metric("taskvec_requests_held") and not server.metric("taskvec_waiting_tokens"))
 
 
 def test_64_clients_for_a_minute(tmp_path: Path, mini: Encoder) -> None:
@@ -67,9 +67,9 @@ def test_64_clients_for_a_minute(tmp_path: Path, mini: Encoder) -> None:
     asked = Counter[str]()
 
     async def client(http: httpx.AsyncClient, number: int, end: float) -> None:
-        own = random.Random(number)
+        choices = random.Random(number)
         while time.monotonic() < end:
-            place = own.randrange(len(bodies))
+            place = choices.randrange(len(bodies))
             answer = await http.post("/v1/embeddings", json=bodies[place])
             asked[str(answer.status_code)] += 1
             if answer.status_code == 429:
@@ -121,7 +121,8 @@ def test_ten_times_the_sustainable_load_for_half_a_minute(tmp_path: Path) -> Non
         async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=httpx.Limits(max_connections=2000)) as http:
             rate = await sustainable(http)
             before = peak = server.megabytes()
-            start, sent = time.monotonic(), []
+            start = time.monotonic()
+            sent: list[asyncio.Future[None]] = []
             while (passed := time.monotonic() - start) < 30:
                 while len(sent) < passed * rate * 10:
                     sent.append(asyncio.ensure_future(one(http)))
@@ -197,8 +198,10 @@ def test_schemathesis_finds_no_failure(tmp_path: Path) -> None:
 
     One check is left out: the schema cannot say that two fields disagree or that a model is not served.
     """
+    schemathesis = Path(sys.executable).with_name("schemathesis")
+    assert schemathesis.exists(), 'schemathesis is not installed: pip install "taskvec[soak]"'
     with served(tmp_path / "log") as server:
-        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{server.url}/openapi.json"]
+        command = [str(schemathesis), "run", f"{server.url}/openapi.json"]
         command += ["--max-examples", "200", "--exclude-checks", "positive_data_acceptance", "--no-color"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=tmp_path)
         print(done.stdout[-1500:])

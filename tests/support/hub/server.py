@@ -19,6 +19,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves `server.folder` as MODEL; `server.failure`: None, "gated", "down", "refuse" (the files), "break" (mid-download)."""
 
     protocol_version = "HTTP/1.1"
+    server: "HubServer"
 
     def do_HEAD(self) -> None:
         self.do_GET()

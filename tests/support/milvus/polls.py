@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pymilvus.client import async_grpc_handler, grpc_handler
 
-LONGEST = 0.02
+MAX_SLEEP_SECONDS = 0.02
 
 
-class Hurried:
+class ShortSleeps:
     """A module whose `sleep` is short."""
 
     def __init__(self, module: ModuleType) -> None:
@@ -23,13 +23,13 @@ class Hurried:
         return getattr(self._module, name)
 
     def sleep(self, seconds: float) -> Any:
-        return self._module.sleep(min(seconds, LONGEST))
+        return self._module.sleep(min(seconds, MAX_SLEEP_SECONDS))
 
 
 @contextmanager
 def hurried() -> Iterator[None]:
     """pymilvus asks more often while the block lasts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grpc_handler, "time", Hurried(time))
-        patch.setattr(async_grpc_handler, "asyncio", Hurried(asyncio))
+        patch.setattr(grpc_handler, "time", ShortSleeps(time))
+        patch.setattr(async_grpc_handler, "asyncio", ShortSleeps(asyncio))
         yield

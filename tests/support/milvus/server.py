@@ -1,11 +1,13 @@
 """A real Milvus 2.3.5 for the tests, reachable through one loopback port and nothing else.
 
-The server listens on all interfaces for nine ports whatever it is told, so it lives in a network namespace of its own that has
-only a loopback. The port the tests use is opened before that namespace is entered and passed in: this file, run as a program,
-carries what arrives there to the server. It ends, and the server with it, when its standard input does, however the tests ended.
+The server listens on all interfaces for nine ports whatever its configuration. It therefore lives in a network namespace of its
+own, which has only a loopback. The port that the tests use is opened before that namespace is entered and passed in: this file,
+run as a program, carries what arrives there to the server. It ends when its standard input ends, and the server with it, however
+the tests ended.
 """
 
 import fcntl
+import importlib.util
 import os
 import shutil
 import socket
@@ -17,15 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SECONDS_TO_START = 120
+START_TIMEOUT_SECONDS = 300
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def unusable() -> str | None:
     """Why the server cannot run here, or None; root and users who may make user namespaces can."""
-    try:
-        import milvus  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("milvus") is None:
         return "the package milvus (2.3.5, Linux on x86-64) is not installed"
     if shutil.which("unshare") is None:
         return "there is no unshare program (util-linux), and outside a network namespace Milvus listens on all interfaces"
@@ -50,7 +50,7 @@ def running(folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.stdin.close()
-            process.wait(timeout=30)
+            process.wait(timeout=60)
 
 
 def _namespace() -> list[str]:
@@ -83,14 +83,12 @@ def _accept(listener: socket.socket, port: int) -> None:
 
 
 def _main(descriptor: int, folder: str) -> None:
-    from milvus import MilvusServer
-
     _loopback_up()
-    server = MilvusServer(wait_for_started=False)
+    server = importlib.import_module("milvus").MilvusServer(wait_for_started=False)
     server.set_base_dir(folder)
     server.start()
     try:
-        server.wait_started(SECONDS_TO_START * 1000)
+        server.wait_started(START_TIMEOUT_SECONDS * 1000)
         listener = socket.socket(fileno=descriptor)
         threading.Thread(target=_accept, args=(listener, server.listen_port), daemon=True).start()
         print("ready", flush=True)

@@ -1,6 +1,6 @@
-"""A Milvus 2.6 on loopback that stores nothing and remembers every request: the wire, also of types that no backend here stores.
+"""A Milvus 2.6 on loopback that stores nothing and remembers every request: the wire, also of types that no server here stores.
 
-Answers what pymilvus 2.5 to 3.0 asks when it creates a collection, inserts, upserts and searches.
+Answers what pymilvus 2.6 to 3.0 asks when it creates a collection, inserts, upserts and searches.
 """
 
 # ruff: noqa: N802 (methods have the names of the protocol)
@@ -14,7 +14,7 @@ import numpy as np
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 OK = common_pb2.Status()
-FIELDS = {
+VECTOR_MESSAGE_FIELDS = {
     "FloatVector": "float_vector",
     "Float16Vector": "float16_vector",
     "BFloat16Vector": "bfloat16_vector",
@@ -24,7 +24,7 @@ FIELDS = {
 """By the name of a vector's type on the wire: the field that holds it in a message."""
 
 
-class Sent(NamedTuple):
+class SentVectors(NamedTuple):
     """Vectors as they went over the wire: the field they were for, the name of their type, and the bytes of all of them."""
 
     field: str
@@ -32,15 +32,15 @@ class Sent(NamedTuple):
     data: bytes
 
 
-class Stub(milvus_pb2_grpc.MilvusServiceServicer):
-    """The schemas and indexes it was asked to create, by name, every vector it was sent and every search, in order."""
+class MilvusStub(milvus_pb2_grpc.MilvusServiceServicer):  # type: ignore[misc]
+    """Remembers the schemas and indexes it was asked to create, by name, and every vector and search it was sent, in order."""
 
     def __init__(self, version: str) -> None:
         self.version = version
         self.uri = ""
         self.schemas: dict[str, Any] = {}
         self.indexes: dict[str, dict[str, str]] = {}
-        self.sent: list[Sent] = []
+        self.sent: list[SentVectors] = []
         self.described = 0
         self.searches: list[Any] = []
 
@@ -80,9 +80,9 @@ class Stub(milvus_pb2_grpc.MilvusServiceServicer):
 
     def Insert(self, request: Any, context: Any) -> Any:
         for field in request.fields_data:
-            if (kind := schema_pb2.DataType.Name(field.type)) in FIELDS:
-                value = getattr(field.vectors, FIELDS[kind])
-                self.sent.append(Sent(field.field_name, kind, value if isinstance(value, bytes) else _floats(value.data)))
+            if (kind := schema_pb2.DataType.Name(field.type)) in VECTOR_MESSAGE_FIELDS:
+                value = getattr(field.vectors, VECTOR_MESSAGE_FIELDS[kind])
+                self.sent.append(SentVectors(field.field_name, kind, value if isinstance(value, bytes) else _floats(value.data)))
         ids = schema_pb2.IDs(str_id=schema_pb2.StringArray(data=["a"] * request.num_rows))
         return milvus_pb2.MutationResult(status=OK, IDs=ids, insert_cnt=request.num_rows, upsert_cnt=request.num_rows)
 
@@ -104,7 +104,7 @@ class Stub(milvus_pb2_grpc.MilvusServiceServicer):
     def _note(self, request: Any) -> None:
         (holder,) = common_pb2.PlaceholderGroup.FromString(request.placeholder_group).placeholders
         field = next((pair.value for pair in request.search_params if pair.key == "anns_field"), "")
-        self.sent.append(Sent(field, common_pb2.PlaceholderType.Name(holder.type), b"".join(holder.values)))
+        self.sent.append(SentVectors(field, common_pb2.PlaceholderType.Name(holder.type), b"".join(holder.values)))
 
 
 def _floats(values: Any) -> bytes:
@@ -112,9 +112,9 @@ def _floats(values: Any) -> bytes:
 
 
 @contextmanager
-def serving(version: str) -> Iterator[Stub]:
+def serving(version: str) -> Iterator[MilvusStub]:
     """A stub of a version of Milvus; `uri` is where it listens."""
-    stub = Stub(version)
+    stub = MilvusStub(version)
     with ThreadPoolExecutor(4) as executor:
         server = grpc.server(executor)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(stub, server)
@@ -128,7 +128,7 @@ def serving(version: str) -> Iterator[Stub]:
 
 
 def forget_schemas() -> None:
-    """pymilvus keeps schemas by address, and the next stub may get the same port."""
+    """Newer versions of pymilvus keep schemas by address, and the next stub may get the same port."""
     with suppress(ImportError):
         from pymilvus.client.cache import GlobalCache
 

@@ -1,6 +1,6 @@
 """What Pinecone's documentation says a request may hold: written by hand from the API reference, not from any SDK.
 
-https://docs.pinecone.io/reference/api/2026-07/data-plane (and 2025-04, 2025-10 for what older SDKs send).
+https://docs.pinecone.io/reference/api/2026-07/data-plane (and 2025-10, which SDK 9 sends).
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ class Shape:
 
 
 def number(value: object) -> str | None:
-    return None if isinstance(value, Real) and not isinstance(value, bool) else f"{value!r} is no number"
+    return None if isinstance(value, Real) and not isinstance(value, bool) else f"{value!r} is not a number"
 
 
 def whole(value: object) -> str | None:
-    return None if isinstance(value, int) and not isinstance(value, bool) else f"{value!r} is no whole number"
+    return None if isinstance(value, int) and not isinstance(value, bool) else f"{value!r} is not a whole number"
 
 
 def anything(value: object) -> None:
@@ -42,9 +42,9 @@ def problems(kind: Kind, value: Any, where: str) -> list[str]:
             return [f"{where}: a list was expected, not {value!r}"]
         return [problem for at, item in enumerate(value) for problem in problems(kind[0], item, f"{where}[{at}]")]
     if isinstance(kind, type | tuple):
-        return [] if isinstance(value, kind) else [f"{where}: {value!r} is no {kind}"]
-    said = kind(value)
-    return [f"{where}: {said}"] if said else []
+        return [] if isinstance(value, kind) else [f"{where}: {value!r} is not a {kind}"]
+    problem = kind(value)
+    return [f"{where}: {problem}"] if problem else []
 
 
 def _object_problems(shape: Shape, value: Any, where: str) -> list[str]:
@@ -53,8 +53,9 @@ def _object_problems(shape: Shape, value: Any, where: str) -> list[str]:
     known = {**shape.required, **shape.optional}
     missing = [f"{where}: {name} is missing" for name in shape.required if name not in value]
     unknown = [f"{where}: {name} is unknown" for name in value if name not in known and shape.others is None]
-    given = {name: known.get(name, shape.others) for name in value if name in known or shape.others is not None}
-    return missing + unknown + [said for name, kind in given.items() for said in problems(kind, value[name], f"{where}.{name}")]
+    present = {name: known.get(name, shape.others) for name in value if name in known or shape.others is not None}
+    inside = [problem for name, kind in present.items() for problem in problems(kind, value[name], f"{where}.{name}")]
+    return missing + unknown + inside
 
 
 OBJECT = Shape(others=anything)
@@ -79,8 +80,8 @@ def scoring(value: Any) -> str | None:
         "embed": Shape({"type": str, "field": str, "query": str}),
         "sparse_embed": Shape({"type": str, "field": str, "query": str}),
     }
-    kind = kinds.get(value.get("type")) if isinstance(value, dict) else None
-    return f"{value!r} is no clause" if kind is None else "; ".join(problems(kind, value, "clause")) or None
+    kind = kinds.get(str(value.get("type"))) if isinstance(value, dict) else None
+    return f"{value!r} is not a clause" if kind is None else "; ".join(problems(kind, value, "clause")) or None
 
 
 BODIES: Mapping[str, Shape] = {

@@ -1,16 +1,16 @@
-"""What an emulated Pinecone index holds: namespaces of vectors that writes reach late, and their limits.
+"""What an emulated Pinecone index holds: namespaces of vectors, which readers may see late, and their limits.
 
 Nothing of HTTP. A document of a document index is a vector here whose `fields` hold everything but its id.
 """
 
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from support.pinecone.filters import Metadata, RejectedError, matches
 
@@ -21,24 +21,27 @@ MAX_TOP_K = 10_000
 
 DEFAULT = "__default__"  # also reached as ""
 
+Vector = NDArray[np.float32]
+
 
 @dataclass
 class Record:
     """One stored vector (a float32 array), or document (its dense fields are arrays)."""
 
     id: str
-    values: np.ndarray | None
+    values: Vector | None
     fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Data:
-    """The namespaces as readers see them; what is written becomes visible `delay` seconds later."""
+    """The namespaces as readers see them. A write becomes visible `lag` requests later, in the order of the writes."""
 
     dimension: int
     metric: str
-    delay: float = 0.0
+    lag: float = 0
     namespaces: dict[str, dict[str, Record]] = field(default_factory=dict)
+    _requests: int = 0
     _pending: deque[tuple[float, Callable[[], None]]] = field(default_factory=deque)
 
     @property
@@ -47,12 +50,20 @@ class Data:
         return {"dimension": self.dimension, "metric": self.metric, "vectorType": "dense"}
 
     def write(self, operation: Callable[[], None]) -> None:
-        self._pending.append((time.monotonic() + self.delay, operation))
-        self.show()
+        self._pending.append((self._requests + self.lag, operation))
+        self._show()
 
-    def show(self, everything: bool = False) -> None:
-        """Let readers see what is due, or all that was written."""
-        while self._pending and (everything or self._pending[0][0] <= time.monotonic()):
+    def count_request(self) -> None:
+        """A request came: let readers see the writes that are due."""
+        self._requests += 1
+        self._show()
+
+    def show_all(self) -> None:
+        """Let readers see everything that was written."""
+        self._show(float("inf"))
+
+    def _show(self, due: float = 0) -> None:
+        while self._pending and self._pending[0][0] <= max(due, self._requests):
             self._pending.popleft()[1]()
 
     def records(self, namespace: str) -> dict[str, Record]:
@@ -69,15 +80,15 @@ class Data:
             raise RejectedError(404, "Namespace not found")
 
         def remove() -> None:
-            held = self.records(namespace)
-            for id in [id for id, record in held.items() if chosen(record)]:
-                del held[id]
-            if not held:
+            records = self.records(namespace)
+            for id in [id for id, record in records.items() if chosen(record)]:
+                del records[id]
+            if not records:
                 self.namespaces.pop(namespace or DEFAULT, None)
 
         self.write(remove)
 
-    def best(self, namespace: str, query: np.ndarray, top_k: int, filter: Metadata | None, name: str | None) -> list[Any]:
+    def best(self, namespace: str, query: Vector, top_k: int, filter: Metadata | None, name: str | None) -> list[Any]:
         """(record, score) of the nearest, by `values` or by the dense field `name`."""
         if not 1 <= top_k <= MAX_TOP_K:
             raise RejectedError(400, f"top_k must be between 1 and {MAX_TOP_K}, got {top_k}")
@@ -88,13 +99,13 @@ class Data:
         order = -1 if self.metric == "euclidean" else 1
         return sorted(scored, key=lambda pair: pair[1] * order, reverse=True)[:top_k]
 
-    def score(self, one: np.ndarray, other: np.ndarray) -> float:
+    def score(self, one: Vector, other: Vector) -> float:
         if self.metric == "euclidean":
             return float(np.square(one - other).sum())
         lengths = float(np.linalg.norm(one) * np.linalg.norm(other)) if self.metric == "cosine" else 1.0
         return float(one @ other) / lengths
 
-    def vector(self, values: Iterable[float], dimension: int | None = None) -> np.ndarray:
+    def vector(self, values: Iterable[float], dimension: int | None = None) -> Vector:
         """A float32 array of numbers from the wire, of the index's dimension and not all zero."""
         vector, wanted = np.asarray(values, np.float32), dimension or self.dimension
         if vector.size != wanted:
@@ -120,6 +131,6 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in metadata.items():
         strings = isinstance(value, list) and all(isinstance(item, str) for item in value)
         if not strings and not isinstance(value, str | int | float | bool):
-            said = f"got '{json.dumps(value)}' for field '{name}'"
-            raise RejectedError(400, f"Metadata value must be a string, number, boolean or list of strings, {said}")
+            got = f"got '{json.dumps(value)}' for field '{name}'"
+            raise RejectedError(400, f"Metadata value must be a string, number, boolean or list of strings, {got}")
     return {name: float(value) if type(value) is int else value for name, value in metadata.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from support.pinecone.data import Data, Record, check_id
 from support.pinecone.filters import RejectedError, matches
-from support.pinecone.operations import PAGE, VECTORS, Body, Operation, _delete, _page, _sorted
+from support.pinecone.operations import PAGE, VECTORS, Body, Operation, delete, page_of, sorted_records
 
 USAGE = {"read_units": 1}
 
@@ -66,8 +66,10 @@ def _fetch(data: Documents, namespace: str, body: Body) -> Body:
     if bool(body.get("ids")) == bool(body.get("filter")):
         raise RejectedError(400, "Exactly one of ids and filter must be provided")
     ids, filter = body.get("ids"), body.get("filter")
-    found = [record for record in _sorted(data, namespace) if (record.id in ids if ids else matches(filter, record.fields))]
-    page, more = _page(found, body.get("pagination_token"), body.get("limit", PAGE))
+    found = [
+        record for record in sorted_records(data, namespace) if (record.id in ids if ids else matches(filter, record.fields))
+    ]
+    page, more = page_of(found, body.get("pagination_token"), body.get("limit", PAGE))
     shown = {record.id: _as_json(record, body.get("include_fields", ["*"])) for record in page}
     return {"documents": shown, "namespace": namespace, "usage": USAGE, **more}
 
@@ -75,11 +77,11 @@ def _fetch(data: Documents, namespace: str, body: Body) -> Body:
 def _update(data: Documents, namespace: str, body: Body) -> Body:
     if "documents" not in body:
         raise RejectedError(400, "the emulator updates by documents only")
-    held, dense = data.records(namespace), data.dense()
+    records, dense = data.records(namespace), data.dense()
 
     def change() -> None:
         for document in body["documents"]:
-            if (record := held.get(document["_id"])) is not None:
+            if (record := records.get(document["_id"])) is not None:
                 new = {name: value for name, value in document.items() if not name.startswith("_")}
                 vectors = {name: data.vector(value, dense[name]) for name, value in new.items() if name in dense}
                 left = {name: value for name, value in record.fields.items() if name not in document.get("_remove_fields", ())}
@@ -90,8 +92,8 @@ def _update(data: Documents, namespace: str, body: Body) -> Body:
 
 
 def _list(data: Documents, namespace: str, body: Body) -> Body:
-    ids = [{"_id": record.id} for record in _sorted(data, namespace) if record.id.startswith(body.get("prefix", ""))]
-    page, more = _page(ids, body.get("pagination_token"), body.get("limit", PAGE))
+    ids = [{"_id": record.id} for record in sorted_records(data, namespace) if record.id.startswith(body.get("prefix", ""))]
+    page, more = page_of(ids, body.get("pagination_token"), body.get("limit", PAGE))
     return {"documents": page, "namespace": namespace, "usage": USAGE, **more}
 
 
@@ -101,8 +103,8 @@ DOCUMENTS: Mapping[str, Operation] = {
     "documents/upsert": _upsert,
     "documents/search": _search,
     "documents/fetch": _fetch,
-    "documents/delete": _delete,
+    "documents/delete": delete,
     "documents/update": _update,
     "documents/list": _list,
 }
-"""What an index made with a schema answers."""
+"""The operations of an index made with a schema."""

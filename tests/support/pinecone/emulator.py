@@ -1,7 +1,7 @@
 """Pinecone on loopback, for the real SDK: one index, the limits of the documentation, and faults on request.
 
 `with pinecone(dimension=384) as server:` starts it; leaving the block fails where a request broke the documented schema
-(pinecone_bodies.py). `server.url` is the index's host and the control plane's. Versions 7 to 10 of the SDK talk to it.
+(bodies.py). `server.url` is the index's host and the control plane's. Versions 9 and 10 of the SDK talk to it.
 """
 
 import json
@@ -27,7 +27,7 @@ KEY = "a-key-for-tests"
 INDEX = "docs"
 MAX_BODY = 2 * 1024 * 1024
 MAX_URL = 16 * 1024  # undocumented; "fetch" is known to fail with 414 on long lists of ids
-API_VERSIONS = ("2025-04", "2025-10", "2026-07")  # of SDK 7, of 8 and 9, of 10
+API_VERSIONS = ("2025-10", "2026-07")  # of SDK 9, of SDK 10
 
 ROUTES = [
     (method, re.compile(path), operation)
@@ -58,24 +58,30 @@ class Request:
 
 
 class PineconeServer(LoopbackServer):
-    """One index. schema: of a document index (its dimension and metric are then the schema's own business).
+    """One index.
 
-    delay: seconds until readers see a write. faults, requests, broken: what is to go wrong, what came, and how it broke the API.
+    Args:
+        dimension: Of its vectors; a document index has those of its schema.
+        metric: Of its vectors; a document index has those of its schema.
+        schema: Of a document index.
+        lag: How many requests later readers see a write; infinity is never.
+
+    `faults` is what will go wrong, `requests` what came, `broken` how that broke the API.
     """
 
     def __init__(
-        self, dimension: int = 384, metric: str = "cosine", schema: Mapping[str, Any] | None = None, delay: float = 0.0
+        self, dimension: int = 384, metric: str = "cosine", schema: Mapping[str, Any] | None = None, lag: float = 0
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.schema = schema
-        self.data = Data(dimension, metric, delay) if schema is None else Documents(dimension, metric, delay, schema=schema)
+        self.data = Data(dimension, metric, lag) if schema is None else Documents(dimension, metric, lag, schema=schema)
         self.operations = {**(VECTORS if schema is None else DOCUMENTS)}
         self.tags: dict[str, str] = {}
         self.lock = threading.Lock()
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.broken: list[str] = []
-        self.http2_port: int | None = None  # where pinecone_grpc.py listens
+        self.http2_port: int | None = None  # where grpc_emulator.py listens
 
     def fail(self, kind: int | Literal["reset", "slow"], operation: str = "", **how: Any) -> Fault:
         """Let something go wrong from now on; see Fault."""
@@ -86,7 +92,7 @@ class PineconeServer(LoopbackServer):
     def stored(self, namespace: str = "") -> dict[str, Record]:
         """Everything written to a namespace, visible to readers or not yet."""
         with self.lock:
-            self.data.show(everything=True)
+            self.data.show_all()
             return dict(self.data.records(namespace))
 
     def sent(self, operation: str) -> list[Request]:
@@ -94,9 +100,11 @@ class PineconeServer(LoopbackServer):
         return [request for request in self.requests if request.operation == operation]
 
     def check_body(self, operation: str, body: Any) -> None:
-        """A body that the documentation does not allow is remembered, and refused."""
+        """Refuse a body that the documentation does not allow, and remember it."""
         lines = body if operation == "records/upsert" else [body]
-        if operation in BODIES and (wrong := [said for line in lines for said in problems(BODIES[operation], line, operation)]):
+        if operation in BODIES and (
+            wrong := [problem for line in lines for problem in problems(BODIES[operation], line, operation)]
+        ):
             self.broken += wrong
             raise RejectedError(400, "; ".join(wrong)[:500])
 
@@ -132,13 +140,13 @@ class _Handler(JsonHandler):
 
     def _handle(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        operation, namespace, given = self._route()
+        operation, namespace, query = self._route()
         with self.server.lock:
             fault = next((fault for fault in self.server.faults if fault.strikes(operation)), None)
-            status, answer = 500, {}
-            body: Any = given
+            status, answer = 500, dict[str, Any]()
+            body: Any = query
             if fault is None or fault.landed or fault.kind == "slow":
-                status, answer, body = self._answer(operation, namespace, given, raw)
+                status, answer, body = self._answer(operation, namespace, query, raw)
             if fault and isinstance(fault.kind, int):
                 status, answer = fault.kind, _error(fault.kind, "told to fail")
             self.server.requests.append(Request(operation, namespace, body, len(raw), status))
@@ -161,13 +169,13 @@ class _Handler(JsonHandler):
         return f"{self.command} {url.path}", "", query
 
     def _answer(self, operation: str, namespace: str, query: Any, raw: bytes) -> tuple[int, Any, Any]:
-        """The status, the answer, and the body or query string that was given."""
+        """The status, the response, and the body or query string of the request."""
         body = query
         try:
             self._check_headers(len(raw))
             body = _parse(operation, raw) if self.command in ("POST", "PATCH") else query
             self.server.check_body(operation, body)
-            self.server.data.show()
+            self.server.data.count_request()
             return 200, self._perform(operation, namespace or body_namespace(body), body), body
         except RejectedError as error:
             return error.status, _error(error.status, str(error)), body
@@ -214,9 +222,9 @@ def _error(status: int, message: str) -> dict[str, Any]:
 
 @contextmanager
 def pinecone(
-    dimension: int = 384, metric: str = "cosine", schema: Mapping[str, Any] | None = None, delay: float = 0.0
+    dimension: int = 384, metric: str = "cosine", schema: Mapping[str, Any] | None = None, lag: float = 0
 ) -> Iterator[PineconeServer]:
     """The server while the block lasts; a request that broke the documented schema fails it."""
-    with serving(PineconeServer(dimension, metric, schema, delay)) as server:
+    with serving(PineconeServer(dimension, metric, schema, lag)) as server:
         yield server
         assert not server.broken, server.broken[:5]

@@ -10,8 +10,13 @@ from functools import partial
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf import (  # type: ignore[import-untyped]
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+    struct_pb2,
+)
+from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore[import-untyped]
 
 from support.pinecone.emulator import KEY, PineconeServer, Request, body_namespace
 from support.pinecone.filters import RejectedError
@@ -59,9 +64,9 @@ Field = descriptor_pb2.FieldDescriptorProto
 def _classes() -> dict[str, Any]:
     """The message classes of the table."""
     file = descriptor_pb2.FileDescriptorProto(name="pinecone.proto", syntax="proto3", dependency=["google/protobuf/struct.proto"])
-    for name, told in MESSAGES.items():
+    for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
-        for number, field, kind in (item.split() for item in told.split(", ") if item):
+        for number, field, kind in (item.split() for item in fields.split(", ") if item):
             _add_field(message, int(number), field, kind)
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(struct_pb2.DESCRIPTOR.serialized_pb)
@@ -96,7 +101,7 @@ def _answer(server: PineconeServer, method: str, request: Any, context: grpc.Ser
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API Key")
         with server.lock:
             server.check_body(operation, body)
-            server.data.show()
+            server.data.count_request()
             answer = server.operations[operation](server.data, body_namespace(body), body)
             server.requests.append(Request(f"grpc/{operation}", body_namespace(body), body, request.ByteSize(), 200))
     except RejectedError as error:

@@ -1,20 +1,21 @@
-"""Texts, records and the one face of sync and async indexes that the tests of the Pinecone integration share.
-
-Written for SDK 7 to 10, which make indexes in four ways.
-"""
+"""Texts, records and the one face of sync and async indexes that the tests of the Pinecone integration share."""
 
 import asyncio
 import inspect
-import time
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pinecone as sdk
+import pytest
 
 from support.pinecone.emulator import KEY, PineconeServer
+from taskvec import Encoder
 from taskvec_integrations.pinecone import AsyncTaskvecIndex, TaskvecIndex
+
+R = TypeVar("R")
 
 VERSION = int(sdk.__version__.partition(".")[0])
 WIDTH = 384  # of mini
@@ -26,15 +27,13 @@ TEXTS = [
 ]
 IDS = ["curie", "nobel", "yeast", "spree"]
 QUESTION = "Which prize did Marie Curie win?"
-VECTORS: Mapping[str, Any] = {
+SCHEMA: Mapping[str, Any] = {
     "fields": {
         "embedding": {"type": "dense_vector", "dimension": WIDTH, "metric": "cosine"},
         "text": {"type": "string", "filterable": False},
     }
 }
-
-Client: Any = sdk.Pinecone
-AsyncClient: Any = getattr(sdk, "AsyncPinecone", None) or sdk.PineconeAsyncio
+"""Of a document index."""
 
 
 def records(texts: list[str] = TEXTS, **fields: Any) -> list[dict[str, Any]]:
@@ -50,17 +49,13 @@ def values(server: PineconeServer, namespace: str = "", ids: list[str] = IDS) ->
 
 def sync_index(url: str, **options: Any) -> Any:
     """The SDK's own index at a host."""
-    client = Client(api_key=KEY, **options)
-    return client.index(host=url) if VERSION >= 9 else client.Index(host=url)
+    return sdk.Pinecone(api_key=KEY, **options).index(host=url)
 
 
 async def async_index(url: str, stack: AsyncExitStack) -> Any:
     """The SDK's own async index at a host, closed with the stack."""
-    client = await stack.enter_async_context(AsyncClient(api_key=KEY))
-    if VERSION < 9:
-        return await stack.enter_async_context(client.IndexAsyncio(host=url))
-    index = client.index(host=url)
-    return await index if inspect.isawaitable(index) else index
+    client = await stack.enter_async_context(sdk.AsyncPinecone(api_key=KEY))
+    return await client.index(host=url)
 
 
 class Face:
@@ -75,15 +70,23 @@ class Face:
         return Face(method, self.run) if name == "documents" else lambda *args, **named: self.run(method(*args, **named))
 
 
-async def longest_pause(work: Coroutine[Any, Any, Any]) -> tuple[float, float]:
-    """For how long the event loop stood still at most while `work` was done, and how long that took."""
-    start = last = time.perf_counter()
-    task, longest = asyncio.ensure_future(work), 0.0
-    while not task.done():
-        await asyncio.sleep(0.001)
-        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
-    await task
-    return longest, time.perf_counter() - start
+async def while_loop_is_free(encoder: Encoder, work: Coroutine[Any, Any, R]) -> R:
+    """The result of `work`, in which the encoder goes on only when the event loop runs meanwhile."""
+    started, released = threading.Event(), threading.Event()
+    encode = encoder.encode
+
+    def encode_when_released(*args: Any, **options: Any) -> Any:
+        started.set()
+        assert released.wait(timeout=60), "the event loop did not run while the encoder worked"
+        return encode(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "encode", encode_when_released)
+        task = asyncio.ensure_future(work)
+        while not started.is_set() and not task.done():
+            await asyncio.sleep(0.001)
+        released.set()
+        return await task
 
 
 @contextmanager
@@ -102,9 +105,9 @@ def faces(kind: str, url: str, **options: Any) -> Iterator[Face]:
                 yield Face(index, run)
             return
         stack = AsyncExitStack()
-        index = AsyncTaskvecIndex(run(async_index(url, stack)), **options)
+        async_face = Face(AsyncTaskvecIndex(run(async_index(url, stack)), **options), run)
         try:
-            yield Face(index, run)
+            yield async_face
         finally:
-            run(index.close())
+            async_face.close()
             run(stack.aclose())

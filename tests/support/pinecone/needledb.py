@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from needledb.server.app import create_app
+from needledb.server.app import create_app  # type: ignore[import-untyped]
 
 
 @contextmanager

@@ -1,16 +1,14 @@
-"""The operations of an emulated Pinecone: from a checked body to an answer in the shapes of the API reference."""
+"""The operations of an emulated Pinecone: from a checked body to a response in the shapes of the API reference."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from support.pinecone.data import MAX_ITEMS, Data, Record, check_id, check_metadata
+from support.pinecone.data import MAX_ITEMS, Data, Record, Vector, check_id, check_metadata
 from support.pinecone.filters import RejectedError, matches
 
 Body = dict[str, Any]
-Operation = Callable[[Data, str, Any], Any]
-"""(data, namespace, body or query string) -> the answer."""
+Operation = Callable[[Any, str, Any], Any]
+"""(data, namespace, body or query string) -> the response."""
 
 PAGE = 100
 USAGE = {"readUnits": 1}
@@ -26,35 +24,35 @@ def _upsert(data: Data, namespace: str, body: Body) -> Body:
 
 
 def _as_json(record: Record, values: bool = True, metadata: bool = True) -> Body:
-    held: Body = {"id": record.id}
+    body: Body = {"id": record.id}
     if values and record.values is not None:
-        held["values"] = record.values.tolist()
+        body["values"] = record.values.tolist()
     if metadata and record.fields:
-        held["metadata"] = record.fields
-    return held
+        body["metadata"] = record.fields
+    return body
 
 
 def _fetch(data: Data, namespace: str, query: Body) -> Body:
     if len(query["ids"]) > MAX_ITEMS:
         raise RejectedError(400, f"The number of ids {len(query['ids'])} exceeds the maximum of {MAX_ITEMS}")
-    held = data.records(namespace)
-    found = {id: _as_json(held[id]) for id in query["ids"] if check_id(id) in held}
+    records = data.records(namespace)
+    found = {id: _as_json(records[id]) for id in query["ids"] if check_id(id) in records}
     return {"vectors": found, "namespace": namespace, "usage": USAGE}
 
 
 def _fetch_by_metadata(data: Data, namespace: str, body: Body) -> Body:
     if not body["filter"]:
         raise RejectedError(400, "Empty filter provided for fetch by metadata request")
-    found = [record for record in _sorted(data, namespace) if matches(body["filter"], record.fields)]
-    page, more = _page(found, body.get("paginationToken"), body.get("limit", PAGE))
+    found = [record for record in sorted_records(data, namespace) if matches(body["filter"], record.fields)]
+    page, more = page_of(found, body.get("paginationToken"), body.get("limit", PAGE))
     return {"vectors": {record.id: _as_json(record) for record in page}, "namespace": namespace, "usage": USAGE, **more}
 
 
-def _sorted(data: Data, namespace: str) -> list[Record]:
+def sorted_records(data: Data, namespace: str) -> list[Record]:
     return [record for _, record in sorted(data.records(namespace).items())]
 
 
-def _page(items: list[Any], token: str | None, limit: int) -> tuple[list[Any], Body]:
+def page_of(items: list[Any], token: str | None, limit: int) -> tuple[list[Any], Body]:
     """One page and what tells of the next, if there is one."""
     start = int(token) if token else 0
     more = {"pagination": {"next": str(start + limit)}} if start + limit < len(items) else {}
@@ -65,8 +63,8 @@ def _list(data: Data, namespace: str, query: Body) -> Body:
     limit = int(query.get("limit", PAGE))
     if not 1 <= limit <= PAGE:
         raise RejectedError(400, f"limit must be between 1 and {PAGE}, got {limit}")
-    ids = [{"id": record.id} for record in _sorted(data, namespace) if record.id.startswith(query.get("prefix", ""))]
-    page, more = _page(ids, query.get("paginationToken"), limit)
+    ids = [{"id": record.id} for record in sorted_records(data, namespace) if record.id.startswith(query.get("prefix", ""))]
+    page, more = page_of(ids, query.get("paginationToken"), limit)
     return {"vectors": page, "namespace": namespace, "usage": USAGE, **more}
 
 
@@ -75,10 +73,10 @@ def _update(data: Data, namespace: str, body: Body) -> Body:
         raise RejectedError(400, "Exactly one of id or filter must be provided")
     values = data.vector(body["values"]) if "values" in body else None
     changes = check_metadata(body.get("setMetadata", {}))
-    held = data.records(namespace)
-    wanted = [held[body["id"]]] if body.get("id") in held else []
+    records = data.records(namespace)
+    wanted = [records[body["id"]]] if body.get("id") in records else []
     if "filter" in body:
-        wanted = [record for record in held.values() if matches(body["filter"], record.fields)]
+        wanted = [record for record in records.values() if matches(body["filter"], record.fields)]
 
     def change() -> None:
         for record in wanted:
@@ -90,26 +88,26 @@ def _update(data: Data, namespace: str, body: Body) -> Body:
     return {"matchedRecords": len(wanted)} if "filter" in body else {}
 
 
-def _delete(data: Data, namespace: str, body: Body) -> Body:
-    ids, filter, everything = body.get("ids"), body.get("filter"), body.get("deleteAll") or body.get("delete_all")
+def delete(data: Data, namespace: str, body: Body) -> Body:
+    ids, filter, everything = body.get("ids") or [], body.get("filter"), body.get("deleteAll") or body.get("delete_all")
     if sum(map(bool, (ids, filter, everything))) != 1:
         raise RejectedError(400, "Exactly one of ids, deleteAll and filter must be provided")
-    if len(ids or []) > MAX_ITEMS:
+    if len(ids) > MAX_ITEMS:
         raise RejectedError(400, f"The number of ids {len(ids)} exceeds the maximum of {MAX_ITEMS}")
     matches(filter, {})  # a bad one is refused at once
-    chosen = set(ids or [])
+    chosen = set(ids)
     data.delete(namespace, lambda record: everything or record.id in chosen or (bool(filter) and matches(filter, record.fields)))
     return {}
 
 
-def _query_vector(data: Data, namespace: str, vector: Any, id: str | None) -> np.ndarray | None:
+def _query_vector(data: Data, namespace: str, vector: Any, id: str | None) -> Vector | None:
     """The vector to search with; None where an id is not stored."""
     if (vector is None) == (id is None):
         raise RejectedError(400, "Exactly one of vector and id must be provided")
     if vector is not None:
         return data.vector(vector)
-    held = data.records(namespace)
-    return held[id].values if id in held else None
+    records = data.records(namespace)
+    return records[id].values if id in records else None
 
 
 def _query(data: Data, namespace: str, body: Body) -> Body:
@@ -151,15 +149,15 @@ def _rerank(hits: list[Body], rerank: Body) -> list[Body]:
 
 def _stats(data: Data, namespace: str, body: Body) -> Body:
     counts = {
-        name: sum(matches(body.get("filter"), record.fields) for record in held.values())
-        for name, held in data.namespaces.items()
+        name: sum(matches(body.get("filter"), record.fields) for record in records.values())
+        for name, records in data.namespaces.items()
     }
-    told = {
+    stats = {
         "namespaces": {name: {"vectorCount": count} for name, count in counts.items()},
         "indexFullness": 0,
         "totalVectorCount": sum(counts.values()),
     }
-    return {**told, **data.vector_kind}
+    return {**stats, **data.vector_kind}
 
 
 def _describe_namespace(data: Data, namespace: str, query: Body) -> Body:
@@ -170,9 +168,9 @@ def _describe_namespace(data: Data, namespace: str, query: Body) -> Body:
 
 def _list_namespaces(data: Data, namespace: str, query: Body) -> Body:
     names = sorted(name for name in data.namespaces if name.startswith(query.get("prefix", "")))
-    page, more = _page(names, query.get("paginationToken"), int(query.get("limit", PAGE)))
-    held = [{"name": name, "record_count": len(data.namespaces[name])} for name in page]
-    return {"namespaces": held, "total_count": len(names), **more}
+    page, more = page_of(names, query.get("paginationToken"), int(query.get("limit", PAGE)))
+    described = [{"name": name, "record_count": len(data.namespaces[name])} for name in page]
+    return {"namespaces": described, "total_count": len(names), **more}
 
 
 def _delete_namespace(data: Data, namespace: str, query: Body) -> Body:
@@ -191,7 +189,7 @@ VECTORS: Mapping[str, Operation] = {
     "vectors/fetch_by_metadata": _fetch_by_metadata,
     "vectors/list": _list,
     "vectors/update": _update,
-    "vectors/delete": _delete,
+    "vectors/delete": delete,
     "query": _query,
     "records/upsert": _no_inference,
     "records/search": _search,
@@ -199,4 +197,4 @@ VECTORS: Mapping[str, Operation] = {
     "namespaces/describe": _describe_namespace,
     "namespaces/delete": _delete_namespace,
 }
-"""What an index made with a dimension and a metric answers."""
+"""The operations of an index made with a dimension and a metric."""

@@ -98,9 +98,9 @@ def _record(point: Any) -> models.Record:
 def _filter(wanted: models.Filter | None) -> Any:
     if wanted is None:
         return None
-    conditions = []
-    for condition in wanted.must or []:
-        match = condition.match
-        any_of = edge.MatchAny(match.any) if isinstance(match, models.MatchAny) else edge.MatchValue(match.value)
-        conditions.append(edge.FieldCondition(condition.key, any_of))
-    return edge.Filter(must=conditions)
+    conditions: list[Any] = wanted.must if isinstance(wanted.must, list) else []
+    return edge.Filter(must=[edge.FieldCondition(condition.key, _match(condition.match)) for condition in conditions])
+
+
+def _match(match: Any) -> Any:
+    return edge.MatchAny(match.any) if isinstance(match, models.MatchAny) else edge.MatchValue(match.value)

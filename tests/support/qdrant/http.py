@@ -1,6 +1,6 @@
 """A stand-in for a Qdrant server on loopback: the few REST calls that a store makes, answered from an embedded Qdrant.
 
-It can be told to answer with errors, or late, and to be a server too old to know collection metadata.
+A test can make it answer with errors, or late, and be a server too old to know collection metadata.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 from qdrant_client import QdrantClient, models
 
 from support.loopback import JsonHandler, LoopbackServer, serving
+from taskvec_integrations.qdrant.backend import RECORD_POINT
 
 Answer = tuple[int, dict[str, str]]
 
@@ -28,6 +29,11 @@ class StubQdrant(LoopbackServer):
         self.knows_metadata = True
         self.requests: list[tuple[str, int]] = []
         self.indexed: list[str] = []
+
+    def count_points(self) -> int:
+        """How many points docs has, without the reserved one that may hold the record."""
+        points, _ = self.client.scroll("docs", limit=1000)
+        return sum(point.id != RECORD_POINT for point in points)
 
     def call(self, what: str, name: str, body: Any) -> Any:
         """The result of one call; the names are those of the table in Handler."""
@@ -117,6 +123,19 @@ class Handler(JsonHandler):
         )
 
     do_GET = do_PUT = do_POST = do_PATCH = answer  # noqa: N815
+
+
+def fail(times: int, what: str, answer: Answer) -> Callable[[str, Any], Answer | None]:
+    """A `trouble`: the first calls of `what` get this answer."""
+    left = [times]
+
+    def trouble(called: str, body: Any) -> Answer | None:
+        if called != what or not left[0]:
+            return None
+        left[0] -= 1
+        return answer
+
+    return trouble
 
 
 @contextmanager

@@ -1,13 +1,13 @@
-"""Texts, Documents, comparisons and the one face of sync and async clients that the tests of the Qdrant integration share."""
+"""Texts, Documents, comparisons and the client of either kind that the tests of the Qdrant integration share."""
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.testing import assert_allclose
-from qdrant_client.models import Distance, Document, PointStruct, VectorParams
+from qdrant_client.models import Distance, Document, MultiVectorComparator, MultiVectorConfig, PointStruct, VectorParams
 
 from taskvec_integrations.qdrant import AsyncTaskvecQdrantClient
 
@@ -22,7 +22,7 @@ TEXTS = [
 QUESTION = "Which prize did Marie Curie win?"
 WIDTH = 384  # of mini
 
-# What float32 arithmetic in another order, a backend's own normalising and JSON leave of a difference.
+# What float32 arithmetic in another order, the server's own normalizing and JSON leave of a difference.
 ROUNDING = 2e-6
 
 
@@ -36,9 +36,15 @@ def points(texts: list[str] = TEXTS, **options: Any) -> list[PointStruct]:
     return [PointStruct(id=i, vector=document(text, **options), payload={"text": text}) for i, text in enumerate(texts)]
 
 
-def create(client: Any, size: int = WIDTH, **named: VectorParams) -> None:
+def create(client: Any, size: int = WIDTH, named: Mapping[str, VectorParams] | None = None) -> None:
     """The collection of the tests, with one unnamed vector or named ones."""
     client.create_collection(COLLECTION, named or VectorParams(size=size, distance=Distance.COSINE))
+
+
+def vector_params(size: int = WIDTH, *, multi: bool = False) -> VectorParams:
+    """Parameters of a vector with cosine; `multi` for a multivector."""
+    maxsim = MultiVectorConfig(comparator=MultiVectorComparator.MAX_SIM) if multi else None
+    return VectorParams(size=size, distance=Distance.COSINE, multivector_config=maxsim)
 
 
 def stored(client: Any, number: int = len(TEXTS), name: str | None = None) -> Any:
@@ -53,8 +59,8 @@ def assert_equal(actual: Any, expected: Any) -> None:
     assert_allclose(actual, expected, rtol=0, atol=ROUNDING)
 
 
-class Face:
-    """Calls methods of a client, to their end where they are coroutines; `upload_...` of an async one is `aupload_...`."""
+class AnyClient:
+    """A sync or async client whose methods return when they are done; `upload_...` of an async one is `aupload_...`."""
 
     def __init__(self, client: Any, runner: asyncio.Runner) -> None:
         self.client = client
@@ -68,10 +74,10 @@ class Face:
             if not is_async:
                 return method(*args, **kwargs)
 
-            async def awaited() -> Any:
+            async def run() -> Any:
                 result = method(*args, **kwargs)
                 return await result if inspect.isawaitable(result) else result
 
-            return self._runner.run(awaited())
+            return self._runner.run(run())
 
         return call

@@ -1,13 +1,13 @@
 """Our own HTTP server on loopback for tests: real uvicorn in a thread, stopped when a with-block is left."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 
+from support.server.waiting import GUARD_SECONDS, wait_until
 from taskvec import Encoder
 from taskvec_integrations.server import ServerSettings, create_app
 
@@ -21,14 +21,11 @@ def serving(encoder: Encoder | str, **settings: Any) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: server.started or not thread.is_alive())
+    assert thread.is_alive(), "the server did not start"
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(15)
+        thread.join(GUARD_SECONDS)
         assert not thread.is_alive(), "the server did not stop"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from support.loopback import JsonHandler, LoopbackServer
 from support.paths import TESTS
 from taskvec import Encoder, Task, Usage
-from taskvec_integrations.server.errors import refuse
+from taskvec_integrations.server.errors import error_response
 
 MODEL = "jina-embeddings-v3"
 SCRIPTS = TESTS / "clients" / "scripts"
@@ -91,7 +91,7 @@ FACTS: dict[str, Callable[[Any, Encoder], bool]] = {
     "passage tokens": lambda came, encoder: came == tokens(WANTED["passage"], encoder),
     "models": lambda came, encoder: MODEL in came,
     "width": lambda came, encoder: came == encoder.dimensions,
-    "token ids": lambda came, encoder: "input: item 0 is token ids of another model's tokenizer" in came,
+    "token ids": lambda came, encoder: "input: item 0 has token ids of another model's tokenizer" in came,
 }
 
 
@@ -119,14 +119,14 @@ class _BusyHandler(JsonHandler):
     def do_POST(self) -> None:  # noqa: N802
         self.rfile.read(int(self.headers["content-length"]))
         self.server.asked += 1
-        self.reply(self.server.answer, json.loads(bytes(refuse(self.server.answer, TOO_MUCH).body)), {"Retry-After": "1"})
+        self.reply(self.server.answer, json.loads(bytes(error_response(self.server.answer, TOO_MUCH).body)), {"Retry-After": "1"})
 
 
-TOO_MUCH = "900 tokens wait already, 800 may"
+TOO_MUCH = "900 tokens wait for the encoder, the limit is 800"
 SENTENCES = {
     "model": "'gpt-4' is not served here",
     "dimensions": "dimensions is 5000, this model has vectors of 384: use 1 to 384",
-    "key": "that key is none of this server's",
+    "key": "the key is not one of this server's keys",
     "429": TOO_MUCH,
     "503": TOO_MUCH,
 }

@@ -5,21 +5,19 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from support.paths import ROOT
+from support.server.waiting import metric, wait_until
 
 SERVE = [sys.executable, "-m", "taskvec_integrations.cli", "serve"]
 COMMAND = [*SERVE, "--model", "mini", "--port", "0"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, with the code of this tree."""
+    """This process's environment, with the code of this checkout."""
     return {**os.environ, "PYTHONPATH": f"{ROOT / 'core'}{os.pathsep}{ROOT / 'integrations'}", **more}
 
 
@@ -38,22 +36,23 @@ class Served:
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels."""
-        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
-        return sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line))
+        return metric(self.url, name)
+
+
+def _addresses(log: Path) -> list[str]:
+    """Where a server says that it listens."""
+    return re.findall(r"open (https?://[\d.:]+)", log.read_text())
 
 
 @contextlib.contextmanager
 def served(log: Path, *options: str, command: Sequence[str] = COMMAND, **more: str) -> Iterator[Served]:
-    """A server of the mini, once it says where it listens; killed at the end of the block."""
+    """A server of the mini that listens; killed at the end of the block."""
     with log.open("wb") as file:
         process = subprocess.Popen([*command, *options], stderr=file, env=environment(**more))
     try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"open (https?://[\d.:]+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield Served(process, found[1], log)
+        wait_until(lambda: bool(_addresses(log)) or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield Served(process, _addresses(log)[0], log)
     finally:
         process.kill()
         process.wait()

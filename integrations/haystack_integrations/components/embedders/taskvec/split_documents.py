@@ -8,16 +8,23 @@ from dataclasses import dataclass, field
 
 from haystack import Document
 
-from haystack_integrations.components.embedders.taskvec.stitching import Chunk, Key, source_of, stitch
+from haystack_integrations.components.embedders.taskvec.stitching import SourceId, SplitChunk, source_id, stitch
 from taskvec.integration import Span
 
-Around = Callable[[Sequence[Document]], tuple[str, str]]
-"""What is read before and after the text of some Documents, as context alone."""
+MakeContext = Callable[[Sequence[Document]], tuple[str, str]]
+"""From the Documents of a text to what is read before and after that text, as context alone."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the encoder reads for one source: a text and spans, and for each span the rows of the Documents it is of."""
+class LateChunkingInput:
+    """What the encoder reads for one text, and where the vectors go.
+
+    Attributes:
+        text: The text with its context before and after.
+        spans: The characters of `text` that each vector is pooled from.
+        rows: For each span the rows of the Documents that get its vector.
+        misplaced: How many chunks were not where they say.
+    """
 
     text: str
     spans: list[Span]
@@ -26,59 +33,71 @@ class Reading:
 
 
 @dataclass
-class Source:
-    """The Documents of one text, and what lies between it and them, each once: by what it was split from and its number."""
+class SplitDocument:
+    """The Documents that were split from one text, directly or in several steps, each once.
 
-    chunks: dict[tuple[Key | None, Key], Chunk] = field(default_factory=dict)
+    Attributes:
+        chunks: By the id of what a chunk was split from, and its number there (its own id where it has no number).
+    """
 
-    def add(self, chunk: Chunk) -> bool:
-        """Take a chunk, or the rows of one that came before; False for another text under the same number."""
-        held = self.chunks.setdefault((chunk.source, chunk.document.id if chunk.number is None else chunk.number), chunk)
-        if held.content != chunk.content:
+    chunks: dict[tuple[SourceId | None, SourceId], SplitChunk] = field(default_factory=dict)
+
+    def add(self, chunk: SplitChunk) -> bool:
+        """Add a chunk, or its rows if the chunk is there already; False if another text has its number."""
+        number = chunk.document.id if chunk.number is None else chunk.number
+        known = self.chunks.setdefault((chunk.source, number), chunk)
+        if known.content != chunk.content:
             return False
-        if held is not chunk:
-            held.rows.extend(chunk.rows)
+        if known is not chunk:
+            known.rows.extend(chunk.rows)
         return True
 
-    def read(self, around: Around) -> Reading:
+    def to_input(self, make_context: MakeContext) -> LateChunkingInput:
         """The text with the spans of the Documents that are to be embedded."""
         chunks = sorted(self.chunks.values(), key=lambda chunk: chunk.order)
-        head, tail = around([chunk.document for chunk in chunks])
+        before, after = make_context([chunk.document for chunk in chunks])
         text, spans, misplaced = stitch(chunks)
-        wanted = [(span, chunk.rows) for span, chunk in zip(spans, chunks, strict=True) if chunk.rows]
-        moved = [(start + len(head), stop + len(head)) for (start, stop), _ in wanted]
-        return Reading(head + text + tail, moved, [rows for _, rows in wanted], misplaced)
+        pooled = [(span, chunk.rows) for span, chunk in zip(spans, chunks, strict=True) if chunk.rows]
+        shifted = [(start + len(before), stop + len(before)) for (start, stop), _ in pooled]
+        return LateChunkingInput(before + text + after, shifted, [rows for _, rows in pooled], misplaced)
 
 
-def group(documents: Sequence[Document], rows: Iterable[int], sources: Sequence[Document]) -> list[list[Source]]:
-    """The Documents in `rows` by the text that they come from: lists of one Source, or of more where different texts share an id.
+def group_by_source(documents: Sequence[Document], rows: Iterable[int], sources: Sequence[Document]) -> list[list[SplitDocument]]:
+    """Group Documents by the text that they were split from.
 
-    `sources` are texts that Documents were split from, which give them context. A Document that was not split is its own source.
+    Args:
+        documents: All Documents of a run.
+        rows: Those to group, by their places in `documents`. One that was not split is a group by itself.
+        sources: Texts that Documents were split from, which give them context.
+
+    Returns:
+        For each id of a text, in the order of its first Document, one SplitDocument, or more if different texts share the id.
     """
-    known: dict[Key | None, Document] = {document.id: document for document in (*documents, *sources)}
-    found: dict[Key, list[Source]] = {}
+    by_id: dict[SourceId | None, Document] = {document.id: document for document in (*documents, *sources)}
+    groups: dict[SourceId, list[SplitDocument]] = {}
     for row in rows:
-        line = _ancestry(documents[row], known)
-        root = source_of(line[-1])
-        copies = found.setdefault(line[-1].id if root is None else root, [Source()])
-        if not copies[-1].add(_chunk(line, [row])):
-            copies.append(Source())
-            copies[-1].add(_chunk(line, [row]))
-        for generation in range(1, len(line)):
-            copies[-1].add(_chunk(line[generation:], []))
-    return list(found.values())
+        ancestry = _ancestry(documents[row], by_id)
+        root = source_id(ancestry[-1])
+        texts = groups.setdefault(ancestry[-1].id if root is None else root, [SplitDocument()])
+        if not texts[-1].add(_make_chunk(ancestry, [row])):
+            texts.append(SplitDocument())
+            texts[-1].add(_make_chunk(ancestry, [row]))
+        for generation in range(1, len(ancestry)):
+            texts[-1].add(_make_chunk(ancestry[generation:], []))
+    return list(groups.values())
 
 
-def _ancestry(document: Document, known: dict[Key | None, Document]) -> list[Document]:
+def _ancestry(document: Document, by_id: dict[SourceId | None, Document]) -> list[Document]:
     """The document, what it was split from, what that was split from, and so on as far as they are known."""
-    line, seen = [document], {document.id}
-    while (parent := known.get(source_of(line[-1]))) is not None and parent.id not in seen:
-        line.append(parent)
+    ancestry, seen = [document], {document.id}
+    while (parent := by_id.get(source_id(ancestry[-1]))) is not None and parent.id not in seen:
+        ancestry.append(parent)
         seen.add(parent.id)
-    return line
+    return ancestry
 
 
-def _chunk(line: Sequence[Document], rows: list[int]) -> Chunk:
+def _make_chunk(ancestry: Sequence[Document], rows: list[int]) -> SplitChunk:
     """The first of an ancestry; its order is what a reader of the whole text would find: a text, then the parts of it."""
-    parts = [Chunk(document, (), rows) for document in reversed(line) if source_of(document) is not None]
-    return Chunk(line[0], tuple(part.offset or 0 if part.number is None else part.number for part in parts), rows)
+    parts = [SplitChunk(document, (), rows) for document in reversed(ancestry) if source_id(document) is not None]
+    order = tuple(part.offset or 0 if part.number is None else part.number for part in parts)
+    return SplitChunk(ancestry[0], order, rows)

@@ -1,4 +1,4 @@
-"""The text of a source from the chunks a splitter made of it, and where each of them lies in it.
+"""The text of a source from the chunks that a splitter made of it, and where each of them lies in that text.
 
 An offset (`split_idx_start`) is a hint: it counts only where the text there is the chunk's. Knows no models and no grouping.
 """
@@ -10,15 +10,17 @@ from haystack import Document
 
 from taskvec.integration import Span
 
-Key = str | int
+SourceId = str | int
 
 
 @dataclass(frozen=True)
-class Chunk:
+class SplitChunk:
     """A Document as part of a source.
 
-    order: its place among the chunks of its root, a tuple because chunks may be split again. rows: where its embedding goes;
-    none for a text that only gives context, several for Documents that came twice.
+    Attributes:
+        document: The Document.
+        order: Its place among the chunks of its root, one number for each time that it was split.
+        rows: Where its embedding goes: nowhere for a text that only gives context, to several rows for Documents that came twice.
     """
 
     document: Document
@@ -31,9 +33,9 @@ class Chunk:
         return self.document.content or ""
 
     @property
-    def source(self) -> Key | None:
+    def source(self) -> SourceId | None:
         """The id of the text that it was split from; None where it was not split."""
-        return source_of(self.document)
+        return source_id(self.document)
 
     @property
     def number(self) -> int | None:
@@ -42,12 +44,12 @@ class Chunk:
 
     @property
     def offset(self) -> int | None:
-        """Where in its source it says it begins."""
+        """The character of its source that it says it begins at."""
         return _count(self.document, "split_idx_start")
 
 
-def source_of(document: Document) -> Key | None:
-    """The id of the Document that a splitter made this one of."""
+def source_id(document: Document) -> SourceId | None:
+    """The id of the Document that a splitter made this one of; None where there is none."""
     source = document.meta.get("source_id")
     return source if isinstance(source, str | int) and source != "" else None
 
@@ -58,10 +60,14 @@ def _count(document: Document, name: str) -> int | None:
 
 
 @dataclass
-class Frame:
-    """Where a source lies in the text, and which of its chunks was placed last.
+class SourceFrame:
+    """Where a source lies in the stitched text, and which of its chunks was placed last.
 
-    origin: of its first character. stop: its end, where all of it is there; None where it grows by the chunks that come.
+    Attributes:
+        origin: Where its first character is, or would be.
+        stop: Its end, where all of it is there; None where it grows by the chunks that come.
+        last: The span of the chunk that was placed last.
+        number: The number of that chunk.
     """
 
     origin: int
@@ -71,16 +77,21 @@ class Frame:
 
 
 @dataclass
-class Stitching:
-    """A text that grows by one chunk after another, in their order. `misplaced` counts offsets that led nowhere."""
+class Stitcher:
+    """A text that grows by one chunk after another, in their order.
+
+    Attributes:
+        text: The text so far.
+        misplaced: How many offsets led nowhere.
+    """
 
     text: str = ""
     misplaced: int = 0
-    _frames: dict[Key | None, Frame] = field(default_factory=dict)
+    _frames: dict[SourceId | None, SourceFrame] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk) -> Span:
+    def add(self, chunk: SplitChunk) -> Span:
         """Where the chunk lies: in what is there already, overlapping its end, or appended to it."""
-        frame = self._frames.setdefault(chunk.source, Frame(len(self.text) - (chunk.offset or 0)))
+        frame = self._frames.setdefault(chunk.source, SourceFrame(len(self.text) - (chunk.offset or 0)))
         start = self._find(chunk, frame)
         if start is None:
             self.misplaced += self._is_misplaced(chunk, frame)
@@ -91,26 +102,33 @@ class Stitching:
         if frame.stop is None or span[1] <= frame.stop:
             frame.last, frame.number = span, chunk.number
             frame.origin = start - chunk.offset if chunk.offset is not None else frame.origin
-        self._frames[chunk.document.id] = Frame(*span, last=(start - 1, start))
+        self._frames[chunk.document.id] = SourceFrame(*span, last=(start - 1, start))
         return span
 
-    def _find(self, chunk: Chunk, frame: Frame) -> int | None:
+    def _find(self, chunk: SplitChunk, frame: SourceFrame) -> int | None:
         """Where the chunk's own text is: at its offset, or else in a source that is known, after the chunk before it."""
-        size = len(chunk.content)
-        if chunk.offset is not None:
-            start = frame.origin + chunk.offset
-            there = self.text[start : start + size] if 0 <= start <= len(self.text) else None
-            is_new = (start, start + size) > frame.last  # offsets of a MarkdownHeaderSplitter begin anew in every section
-            if there is not None and is_new and chunk.content.startswith(there) and (frame.stop is None or len(there) == size):
+        start = self._find_at_offset(chunk, frame)
+        if start is not None or frame.stop is None:
+            return start
+        for begin in (frame.last[1], frame.last[0] + 1):
+            if (start := self.text.find(chunk.content, begin, frame.stop)) >= 0:
                 return start
-        if frame.stop is not None:
-            for begin in (frame.last[1], frame.last[0] + 1):
-                if (start := self.text.find(chunk.content, begin, frame.stop)) >= 0:
-                    return start
         return None
 
-    def _is_misplaced(self, chunk: Chunk, frame: Frame) -> bool:
-        """Whether a chunk that was not found should have been: it is none that starts a section or follows one left out."""
+    def _find_at_offset(self, chunk: SplitChunk, frame: SourceFrame) -> int | None:
+        if chunk.offset is None:
+            return None
+        start, size = frame.origin + chunk.offset, len(chunk.content)
+        if not 0 <= start <= len(self.text):
+            return None
+        if (start, start + size) <= frame.last:  # offsets of a MarkdownHeaderSplitter begin anew in every section
+            return None
+        there = self.text[start : start + size]
+        is_whole = frame.stop is None or len(there) == size
+        return start if is_whole and chunk.content.startswith(there) else None
+
+    def _is_misplaced(self, chunk: SplitChunk, frame: SourceFrame) -> bool:
+        """Whether a chunk that was not found should have been: it neither starts a section nor follows a chunk left out."""
         if frame.stop is not None:
             return True
         if not chunk.offset:
@@ -126,8 +144,15 @@ class Stitching:
         return start
 
 
-def stitch(chunks: Sequence[Chunk]) -> tuple[str, list[Span], int]:
-    """The text of chunks that share a root, the span of each, and how many were appended because they were not where they say."""
-    stitching = Stitching()
-    spans = [stitching.add(chunk) for chunk in chunks]
-    return stitching.text, spans, stitching.misplaced
+def stitch(chunks: Sequence[SplitChunk]) -> tuple[str, list[Span], int]:
+    """Make one text of chunks.
+
+    Args:
+        chunks: Chunks that share a root, in the order of that text.
+
+    Returns:
+        The text, the span of each chunk in it, and how many chunks were appended because they were not where they say.
+    """
+    stitcher = Stitcher()
+    spans = [stitcher.add(chunk) for chunk in chunks]
+    return stitcher.text, spans, stitcher.misplaced
