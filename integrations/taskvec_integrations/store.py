@@ -10,6 +10,7 @@ from typing import Any, Self, TypedDict
 
 from taskvec import Encoder
 from taskvec.integration import DEFAULT_MODEL, Progress, check_progress, run_in_thread
+from taskvec_integrations.defaults import CHUNK_TOKENS, RETRY_SECONDS
 from taskvec_integrations.ingestion.async_source import AsyncSource, called_from_loop
 from taskvec_integrations.ingestion.backend import Backend
 from taskvec_integrations.ingestion.chunking import check_chunk_tokens
@@ -23,9 +24,6 @@ from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
 
 __all__ = ["Counts", "Document", "Failure", "Hit", "IngestReport", "LazyEncoder", "Store", "StoreOptions"]
-
-CHUNK_TOKENS = 512
-RETRY_SECONDS = 300.0
 
 
 class StoreOptions(TypedDict, total=False):

@@ -4,7 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,19 +21,9 @@ from taskvec.attention import (
 from taskvec.devices import activation_dtype, bfloat16_is_fast, choose_device, choose_dtype, matmul_seconds
 from taskvec.kernels.linear import amx_int8_works
 from taskvec.linear import packing_works
+from taskvec_integrations.extras import EXTRAS
 
 PACKAGES = ("torch", "tokenizers", "safetensors", "huggingface-hub", "numpy")
-EXTRAS: Mapping[str, Sequence[str]] = {
-    "qdrant": ("qdrant_client", "semchunk", "tenacity"),
-    "milvus": ("pymilvus", "ml_dtypes", "semchunk", "tenacity"),
-    "pinecone": ("pinecone", "orjson", "semchunk", "tenacity"),
-    "haystack": ("haystack",),
-    "llama-index": ("llama_index.core",),
-    "server": ("fastapi", "uvicorn", "orjson", "prometheus_client", "pydantic_settings"),
-    "ray": ("ray",),
-    "parquet": ("pyarrow",),
-}
-"""The extras of the distribution, and what each of them brings."""
 CPU_FEATURES = {"avx2": "AVX2", "avx512_f": "AVX-512", "avx512_vnni": "VNNI", "avx512_bf16": "bfloat16", "amx_bf16": "AMX"}
 ATTENTION_NAMES: Mapping[Attention, str] = {
     varlen_attention: "packed flash attention, all lengths in one call",

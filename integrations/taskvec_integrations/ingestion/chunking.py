@@ -12,8 +12,8 @@ from semchunk.semchunk import chunk
 
 from taskvec import Encoder
 from taskvec.integration import Span
+from taskvec_integrations.defaults import MIN_CHUNK_TOKENS
 
-MIN_CHUNK_TOKENS = 8  # <s>, </s> and a few words
 MAX_THREADS = 8  # counting tokens is most of the work of comparing, and is done outside Python's lock
 
 

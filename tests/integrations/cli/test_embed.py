@@ -186,11 +186,6 @@ def test_long_texts_are_cut_and_that_is_said(taskvec: Taskvec, short_folder: Pat
 
 def test_the_names_on_the_command_line_are_those_of_the_library() -> None:
     assert get_args(arguments.TaskName) == (*Task, "none")
-    from taskvec_integrations import defaults, store
-    from taskvec_integrations.ingestion import chunking
-
-    assert (defaults.CHUNK_TOKENS, defaults.RETRY_SECONDS) == (store.CHUNK_TOKENS, store.RETRY_SECONDS)
-    assert defaults.MIN_CHUNK_TOKENS == chunking.SMALLEST
 
 
 def test_an_output_that_is_a_link_stays_one(taskvec: Taskvec, tmp_path: Path) -> None:
