@@ -18,7 +18,7 @@ from taskvec_integrations.cli import arguments as arg
 from taskvec_integrations.cli.console import EXIT_DONE, EXIT_FAILURES, print_failures, show_warnings
 from taskvec_integrations.cli.serve import serve
 from taskvec_integrations.defaults import CHUNK_TOKENS, RETRY_SECONDS
-from taskvec_integrations.extras import EXTRAS, require
+from taskvec_integrations.extras import STORE, require
 
 if TYPE_CHECKING:
     from taskvec_integrations.lazy_encoder import LazyEncoder
@@ -215,7 +215,7 @@ def bench(
 
 def _store_url(url: str) -> "StoreURL":
     kind = url.partition(":")[0].partition("+")[0]
-    for module in EXTRAS["store"]:
+    for module in STORE:
         require(module, kind if kind in ("qdrant", "milvus", "pinecone") else "store")
     from taskvec_integrations.store_url import StoreURL
 

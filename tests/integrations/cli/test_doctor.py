@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 
 from support.checkpoints import Shape, random_weights, write_native
 from support.command_line import ENVIRONMENT, Taskvec
-from support.paths import ROOT
 from taskvec import DEFAULT_MODEL, Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec_integrations.cli import doctor, doctor_machine, models, published_vectors
@@ -155,14 +153,6 @@ def test_missing_extras_have_their_command(monkeypatch: pytest.MonkeyPatch) -> N
     found = doctor_machine.check_extras()
     assert "qdrant" in found.summary
     assert found.advice.endswith("pip install 'taskvec[milvus,ray]'")
-
-
-def test_the_extras_are_those_of_the_distribution() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for name, modules in EXTRAS.items():
-        wanted = " ".join(project["optional-dependencies"][name]).replace("taskvec[store]", "semchunk tenacity")
-        for module in modules:
-            assert module.partition(".")[0].replace("_", "-") in wanted, (name, module)
 
 
 def test_models_and_where_they_are(taskvec: Taskvec, hub_cache: Path) -> None:

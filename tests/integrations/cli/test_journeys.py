@@ -17,6 +17,7 @@ from qdrant_client import QdrantClient
 from support.command_line import (
     COMMAND,
     ENVIRONMENT,
+    GUARD_SECONDS,
     PROGRAM,
     ingest_arguments,
     interruptible,
@@ -82,7 +83,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path, url: str, count: int)
     with interruptible(*command, folder=tmp_path) as run:
         wait_until_some_are_written(run, tmp_path)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=GUARD_SECONDS)
     assert run.returncode == 130, err
     assert "Interrupted. What was written, at least the above, stays: the same command goes on from there." in err
     assert err.count("\n") == 3, err  # the model, the collection, and that
@@ -105,7 +106,7 @@ def test_json_lines_through_pipes(folder: Path) -> None:
 
 def test_a_reader_that_has_enough(folder: Path) -> None:
     command = f"{' '.join(COMMAND)} embed {'bread ' * 3000} --model mini | head -1"
-    done = subprocess.run(command, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, shell=True, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=GUARD_SECONDS)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1)
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
