@@ -55,9 +55,9 @@ def stage(name: str) -> str:
 
 
 def test_the_environment_of_the_container_serves(tmp_path: Path) -> None:
-    given = dict(re.findall(r"(\w+)=(\S+)", stage("base").partition("ENV ")[2].partition("\n")[0]))
-    assert given["TASKVEC_PORT"] == "8080"  # which is what SageMaker asks
-    container = {**given, "TASKVEC_PORT": "0", "TASKVEC_MODEL": "mini", "TASKVEC_DTYPE": "float32", "TASKVEC_INSECURE": "true"}
+    image = dict(re.findall(r"(\w+)=(\S+)", stage("base").partition("ENV ")[2].partition("\n")[0]))
+    assert image["TASKVEC_PORT"] == "8080"  # where SageMaker sends its requests
+    container = {**image, "TASKVEC_PORT": "0", "TASKVEC_MODEL": "mini", "TASKVEC_DTYPE": "float32", "TASKVEC_INSECURE": "true"}
     with served(tmp_path / "log", command=SERVE, **container) as server:
         assert "0.0.0.0" in server.url
         url = server.url.replace("0.0.0.0", "127.0.0.1")

@@ -26,7 +26,7 @@ SECURITY = "Security"
 
 
 def _setting(option: options.ServeOption, panel: str, *names: str) -> Any:
-    """An option that is None unless given: the setting then comes from the environment, or is its default."""
+    """An option that is None by default: the setting then comes from the environment, or is its default."""
     return typer.Option(*names, help=option.help, show_default=option.shown_default, rich_help_panel=panel)
 
 

@@ -32,7 +32,7 @@ class ModelOptions(NamedTuple):
     max_batch_tokens: int | None
 
     def load(self) -> Encoder:
-        """Load the model, with batches that suit a CPU unless their size was given."""
+        """Load the model, with batches that suit a CPU unless `max_batch_tokens` says otherwise."""
         return Encoder.from_pretrained(
             self.model,
             device=self.device[0] if self.device and len(self.device) == 1 else self.device,

@@ -36,7 +36,7 @@ PUBLIC_PATHS = {"/health", "/live", "/ready", "/ping", "/favicon.ico", *pages.PA
 METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
 REQUEST_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
 MAX_SEND_BYTES = 2**16
-"""Larger responses are sent in parts, so that a client that reads slowly is told from one that does not read."""
+"""Larger responses are sent in parts: a client may read slowly, but it must take each part in time."""
 CLIENT_CLOSED_REQUEST = 499
 """The status in logs and metrics of a request whose client disconnected, after nginx."""
 

@@ -245,14 +245,14 @@ def test_a_key_is_asked_for_and_kept_nowhere(browser: "Browser", mini: Encoder) 
         alert, field = page.get_by_role("alert"), page.get_by_label("API key")
         assert alert.inner_text() == "This server needs a key."
         assert field.evaluate("(field) => field === document.activeElement")
-        for key, said in (
-            ("wrong", "This server does not accept this key. Try another one."),
+        for key, sentence in (
+            ("wrong", "This server does not accept this key."),
             ("schlüssel", "This is not a key"),
         ):
             field.fill(key)
             field.press("Enter")
             settle(page)
-            assert alert.inner_text().startswith(said)
+            assert alert.inner_text().startswith(sentence)
         field.fill("sesame")
         field.press("Enter")
         settle(page)

@@ -33,7 +33,7 @@ def asking(server: Served, texts: list[str]) -> tuple[threading.Thread, list[htt
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
 def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Signals) -> None:
-    with served(tmp_path / "log", "--log-format", "json") as server:
+    with served(tmp_path / "log", "--log-format", "json", "--stop-seconds", "300") as server:
         process, url = server.process, server.url
         thread, answers = asking(server, ["yeast makes bread rise " * 300] * 40)
         process.send_signal(how)
