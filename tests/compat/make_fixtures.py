@@ -55,12 +55,6 @@ PUBLIC_API = json.loads((Path(__file__).parent / "public_api.json").read_text())
 def objects(encoder: Encoder) -> Mapping[str, Any]:
     """One of each public kind that can be pickled, with settings that are not the defaults."""
     chunked: dict[str, Any] = {"late_chunking": True, "dimensions": 8, "prefix": "> ", "meta_fields_to_embed": ["title"]}
-        "late_chunking": True,
-        "dimensions": 8,
-        "prefix": "> ",
-        "meta_fields_to_embed": ["title"],
-        "progress_bar": False,
-    }
     keys = (SecretStr("first"), SecretStr("second"))
     columns: dict[str, Any] = {"text_column": "body", "output_column": "vector", "id_column": "name"}
     return {

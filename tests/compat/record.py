@@ -12,7 +12,6 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from importlib import import_module
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from compat.commands import record_commands
 from compat.instances import INSTANCES
+from compat.routes import record_server
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -185,34 +185,6 @@ def stable(default: object) -> str:
     """A default as text that is the same in every process."""
     shown = repr(default)
     return shown if isinstance(default, str | int | float | tuple | None) or shown == "<factory>" else type(default).__name__
-
-
-def record_server() -> dict[str, Any]:
-    """The routes of the server with the fields of their bodies, and the names of its metrics."""
-    from fastapi.testclient import TestClient
-
-    from taskvec_integrations.server import create_app
-
-    app = create_app("mini")
-    schema = app.openapi()
-    routes = {
-        f"{method.upper()} {path}": {"kind": "route", "fields": sorted(body_fields(schema, operation))}
-        for path, operations in schema["paths"].items()
-        for method, operation in operations.items()
-    }
-    with TestClient(app) as client:
-        lines = client.get("/metrics").text.splitlines()
-    return {"routes": routes, "metrics": sorted(line.split()[2] for line in lines if line.startswith("# TYPE taskvec_"))}
-
-
-def body_fields(schema: Entry, operation: Entry) -> set[str]:
-    """The names of all fields that a JSON body may have."""
-    with suppress(KeyError):
-        body = operation["requestBody"]["content"]["application/json"]["schema"]
-        choices = [body, *body.get("anyOf", []), *body.get("oneOf", [])]
-        models = [schema["components"]["schemas"][choice["$ref"].rpartition("/")[2]] for choice in choices if "$ref" in choice]
-        return {name for model in models for name in model.get("properties", {})}
-    return set()
 
 
 def record() -> dict[str, Any]:
