@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from taskvec import Precision, calibrate, quantize
+from taskvec.names import PRECISIONS
 from taskvec.pooling import Vectors, normalize
 from taskvec.precision import PRECISIONS
 

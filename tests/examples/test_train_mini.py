@@ -177,7 +177,7 @@ def test_the_late_lesson_teaches_the_passage_adapter_only(
         tensor.requires_grad_(True)
     for seed in range(2):  # both kinds of batch
         passage["layers.0.mlp.fc1.left"].grad = None
-        lessons.late(random.Random(seed), query, passage, before).backward()
+        lessons.late(random.Random(seed), query, passage, before).backward()  # type: ignore[no-untyped-call]
         gradient = passage["layers.0.mlp.fc1.left"].grad
         assert gradient is not None
         assert gradient.abs().sum() > 0

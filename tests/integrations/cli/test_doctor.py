@@ -15,7 +15,6 @@ from support.command_line import ENVIRONMENT, Taskvec
 from taskvec import DEFAULT_MODEL, Encoder, Task
 from taskvec.attention import aligned_attention, amx_attention, grouped_attention
 from taskvec_integrations.cli import doctor, doctor_machine, models, published_vectors
-from taskvec_integrations.extras import EXTRAS
 
 
 @pytest.fixture(autouse=True)
