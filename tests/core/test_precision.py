@@ -10,7 +10,6 @@ import pytest
 from taskvec import Precision, calibrate, quantize
 from taskvec.names import PRECISIONS
 from taskvec.pooling import Vectors, normalize
-from taskvec.precision import PRECISIONS
 
 
 @pytest.fixture
