@@ -59,7 +59,7 @@ def test_other_mistakes(client: Client) -> None:
         upsert(models.Image(image="a.png", model="mini"))
     with pytest.raises(ValueError, match="is an empty chunk, which has no vector of its own: leave it out"):
         upsert(document("a", document_id=1), document("", document_id=1))
-    with pytest.raises(ValueError, match=r"other texts stand between the chunks of document 'x', .* one after another"):
+    with pytest.raises(ValueError, match=r"other texts stand between the chunks of document 'x'. .* one after another"):
         upsert(document("a", document_id="x"), document("b", document_id="y"), document("c", document_id="x"))
     with pytest.raises(ValueError, match="document_id joins chunks that are stored, and a query has none"):
         client.query_points(COLLECTION, document("a", document_id=1))

@@ -139,7 +139,7 @@ def test_a_document_that_comes_back_much_later_is_refused(remote: Client, monkey
     monkeypatch.setattr(embed, "BLOCK_POINTS", 4)
     create(remote)
     ids = [*"aabbccddeeffgg", "a"]
-    with pytest.raises(ValueError, match=r"Document\('text 14', .* between the chunks of document 'a', .* one after another"):
+    with pytest.raises(ValueError, match=r"Document\('text 14', .* between the chunks of document 'a'. .* one after another"):
         remote.upload_points(COLLECTION, (point(number, document_id=id) for number, id in enumerate(ids)), batch_size=2)
     assert len(remote.retrieve(COLLECTION, list(range(20)))) == 14
 
