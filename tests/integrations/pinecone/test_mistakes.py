@@ -38,7 +38,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "kind", "message"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("arguments", "kind", "message"), WRONG, ids=[message[:60] for *_, message in WRONG])
 def test_bad_records_are_refused_before_anything_is_sent(
     face: Face, server: PineconeServer, arguments: Any, kind: type[Exception], message: str
 ) -> None:
@@ -56,7 +56,7 @@ SEARCHES: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "kind", "message"), SEARCHES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("arguments", "kind", "message"), SEARCHES, ids=[message[:60] for *_, message in SEARCHES])
 def test_bad_searches_are_refused(face: Face, arguments: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         face.search(namespace="__default__", top_k=1, **arguments)
