@@ -35,12 +35,12 @@ def asking(server: Served, texts: list[str]) -> tuple[threading.Thread, list[htt
 def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Signals) -> None:
     with served(tmp_path / "log", "--log-format", "json", "--stop-seconds", "300") as server:
         process, url = server.process, server.url
-        thread, answers = asking(server, ["yeast makes bread rise " * 300] * 40)
+        thread, answers = asking(server, ["yeast makes bread rise " * 300] * 12)
         process.send_signal(how)
         thread.join(GUARD_SECONDS)
         assert process.wait(GUARD_SECONDS) in (0, -how, 130)
         assert [answer.status_code for answer in answers] == [200]
-        assert len(answers[0].json()["data"]) == 40
+        assert len(answers[0].json()["data"]) == 12
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health")
     assert '"message":"request"' in (tmp_path / "log").read_text()
@@ -49,7 +49,7 @@ def test_it_answers_what_it_has_before_it_stops(tmp_path: Path, how: signal.Sign
 
 def test_what_it_does_not_finish_in_time_is_503(tmp_path: Path) -> None:
     with served(tmp_path / "log", "--stop-seconds", "1") as server:
-        thread, answers = asking(server, ["yeast makes bread rise " * 1500] * 400)
+        thread, answers = asking(server, ["yeast makes bread rise " * 1500] * 100)
         server.process.terminate()
         thread.join(GUARD_SECONDS)
         assert [answer.status_code for answer in answers] == [503]
