@@ -43,7 +43,7 @@ class EmbedChunks(BatchEmbedder):
         **options: Unpack[EmbedOptions],
     ) -> None:
         check_flag("late_chunking", late_chunking)
-        self._late_chunking = late_chunking
+        self._late = late_chunking
         super().__init__(model, **options)
 
     def __call__(self, batch: ColumnBatch) -> dict[str, NDArray[Any]]:
@@ -68,7 +68,7 @@ class EmbedChunks(BatchEmbedder):
         return self._add_column(batch, column)
 
     def _encode(self, documents: list[list[str]], usage: Usage) -> list[NDArray[np.float32]]:
-        if self._late_chunking:
+        if self._late:
             return self._encoder.encode_chunks(documents, **self._options(usage))
         ends = np.cumsum([len(chunks) for chunks in documents])
         vectors = self._encoder.encode([chunk for chunks in documents for chunk in chunks], **self._options(usage))
