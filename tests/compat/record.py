@@ -77,8 +77,7 @@ def describe(thing: Any, name: str, public: set[str]) -> Entry:
         }
     if not inspect.isclass(thing):
         return {"kind": "function", "parameters": parameters(thing)}
-    bases = sorted(base.__name__ for base in thing.__mro__[1:-1] if not is_ours(base) or base.__name__ in public)
-    entry: Entry = {"kind": "class", "bases": bases}
+    entry: Entry = {"kind": "class", "bases": sorted(bases_of(thing, public))}
     if issubclass(thing, Enum):
         return {**entry, "values": {member.name: enum_details(member) for member in thing}}
     fields, constructor = fields_of(thing), constructor_of(thing)
@@ -87,6 +86,15 @@ def describe(thing: Any, name: str, public: set[str]) -> Entry:
     if name in INSTANCES:
         entry["attributes"] = sorted(attribute for attribute in vars(INSTANCES[name]()) if not attribute.startswith("_"))
     return {**entry, "members": dict(sorted(members(thing, set(fields))))}
+
+
+def bases_of(kind: type, public: set[str]) -> set[str]:
+    """Public bases: ours by name, and of others those nearest to our classes, whose own bases are their vendors' affair."""
+    vendors: list[type] = []
+    for base in kind.__mro__[1:-1]:
+        if not is_ours(base) and not any(issubclass(vendor, base) for vendor in vendors):
+            vendors.append(base)
+    return {base.__name__ for base in vendors} | {base.__name__ for base in kind.__mro__[1:] if is_ours(base)} & public
 
 
 def is_ours(kind: type) -> bool:
