@@ -5,6 +5,7 @@ The fixtures were made by make_fixtures.py, of one object of each public kind th
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -51,7 +52,9 @@ def test_object_can_be_pickled_again(name: str) -> None:
 
 def test_objects_load_where_nothing_of_taskvec_is_imported() -> None:
     code = "import pickle, sys; [pickle.load(open(path, 'rb')) for path in sys.argv[1:]]"
-    done = subprocess.run([sys.executable, "-c", code, *sorted((FIXTURES / "pickles").iterdir())], capture_output=True, text=True)
+    here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    paths = sorted((FIXTURES / "pickles").iterdir())
+    done = subprocess.run([sys.executable, "-c", code, *paths], env=here, capture_output=True, text=True)
     assert not done.returncode, done.stderr
 
 
