@@ -11,18 +11,19 @@ import inspect
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Unpack, get_args, get_origin, is_typeddict
+from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from compat.commands import record_commands
 from compat.instances import INSTANCES
 from compat.routes import record_server
+from compat.signatures import Entry, bases_of, find_vendor, is_ours, kind_of, parameters, stable
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -43,12 +44,9 @@ PUBLIC: Mapping[str, tuple[str, ...] | None] = {
 }
 """By module its public names; None stands for its `__all__`."""
 
-OURS = ("taskvec", "taskvec_integrations", "haystack_integrations")
 DUNDERS = {"__aenter__", "__aexit__", "__enter__", "__exit__", "__getattr__", "__str__"}
 """Methods that Python calls, whatever the names of their parameters."""
 LINE = 130
-
-Entry = dict[str, Any]
 
 
 def record_names() -> dict[str, Entry]:
@@ -77,8 +75,7 @@ def describe(thing: Any, name: str, public: set[str]) -> Entry:
         }
     if not inspect.isclass(thing):
         return {"kind": "function", "parameters": parameters(thing)}
-    bases = sorted(base.__name__ for base in thing.__mro__[1:-1] if not is_ours(base) or base.__name__ in public)
-    entry: Entry = {"kind": "class", "bases": bases}
+    entry: Entry = {"kind": "class", "bases": sorted(bases_of(thing, public))}
     if issubclass(thing, Enum):
         return {**entry, "values": {member.name: enum_details(member) for member in thing}}
     fields, constructor = fields_of(thing), constructor_of(thing)
@@ -87,10 +84,6 @@ def describe(thing: Any, name: str, public: set[str]) -> Entry:
     if name in INSTANCES:
         entry["attributes"] = sorted(attribute for attribute in vars(INSTANCES[name]()) if not attribute.startswith("_"))
     return {**entry, "members": dict(sorted(members(thing, set(fields))))}
-
-
-def is_ours(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in OURS
 
 
 def enum_details(member: Enum) -> Entry:
@@ -149,42 +142,6 @@ def describe_member(kind: type, name: str, raw: object) -> Entry:
     if vendor := find_vendor(kind, name, found):
         return {"kind": kind_of(method, vendor[1]), "signature of": vendor[0]}
     return {"kind": kind_of(method), "parameters": found}
-
-
-def kind_of(*methods: Any) -> str:
-    """What a method is, which a wrapper without `async` does not show."""
-    return "coroutine method" if any(map(inspect.iscoroutinefunction, methods)) else "method"
-
-
-def find_vendor(kind: type, name: str, found: dict[str, str]) -> tuple[str, Any] | None:
-    """The method of a vendor's base class that has the same parameters, and how it is called; also of `upload` for `aupload`."""
-    for base in (base for base in kind.__mro__ if not is_ours(base)):
-        for candidate in (name, name[1:]):
-            vendor = getattr(vars(base).get(candidate), "__func__", vars(base).get(candidate))
-            if inspect.isfunction(vendor) and parameters(vendor, skip_first=True) == found:
-                return f"{base.__name__}.{candidate}", vendor
-    return None
-
-
-def parameters(function: Callable[..., Any], skip_first: bool = False) -> dict[str, str]:
-    """Kind and default of each parameter; the keys of `**options: Unpack[...]` are parameters of their own."""
-    found: dict[str, str] = {}
-    for parameter in list(inspect.signature(function).parameters.values())[skip_first:]:
-        if get_origin(parameter.annotation) is Unpack:
-            (options,) = get_args(parameter.annotation)
-            names = sorted(options.__required_keys__ | options.__optional_keys__)
-            found |= dict.fromkeys(names, "keyword-only = (left out)")
-        else:
-            has_default = parameter.default is not parameter.empty
-            default = f" = {stable(parameter.default)}" if has_default else ""
-            found[parameter.name] = f"{parameter.kind.description}{default}"
-    return found
-
-
-def stable(default: object) -> str:
-    """A default as text that is the same in every process."""
-    shown = repr(default)
-    return shown if isinstance(default, str | int | float | tuple | None) or shown == "<factory>" else type(default).__name__
 
 
 def record() -> dict[str, Any]:

@@ -86,10 +86,12 @@ def test_search_finds_the_document_with_the_answer(open_store: Open) -> None:
 
 
 def test_what_changed_is_all_that_is_written(open_store: Open) -> None:
+    documents = [*DOCUMENTS, Document("new", "Tea is older than coffee.")]
     with open_store() as store:
-        report = store.ingest([*DOCUMENTS, Document("new", "Tea is older than coffee.")])
+        report = store.ingest(documents)
         assert (report.documents.written, report.chunks.encoded, report.chunks.deleted) == (1, 1, 0)
         assert store.search("Is tea older than coffee?", limit=1)[0].document_id == "new"
+        assert not store.ingest(documents).changed
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ The fixtures were made by make_fixtures.py, of one object of each public kind th
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +48,14 @@ def test_object_can_be_pickled_again(name: str) -> None:
     thing = pickle.loads((FIXTURES / "pickles" / f"{name}.pickle").read_bytes())
     again = pickle.loads(pickle.dumps(thing))
     assert_alike(json.loads(json.dumps(USES[name](again))), EXPECTED["pickles"][name])
+
+
+def test_objects_load_where_nothing_of_taskvec_is_imported() -> None:
+    code = "import pickle, sys; [pickle.load(open(path, 'rb')) for path in sys.argv[1:]]"
+    here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    paths = sorted((FIXTURES / "pickles").iterdir())
+    done = subprocess.run([sys.executable, "-c", code, *paths], env=here, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("path", EXPECTED["references"])

@@ -4,6 +4,7 @@ A name may be added, and a parameter with a default. To record anew, after a cha
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ RECORDED: dict[str, Any] = json.loads((FOLDER / "public_api.json").read_text())
 @pytest.fixture(scope="module")
 def now() -> dict[str, Any]:
     """The same record of the code as it is, made in a process of its own: `main` changes how it warns."""
-    done = subprocess.run([sys.executable, FOLDER / "record.py"], capture_output=True, text=True, check=False)
+    here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, FOLDER / "record.py"], env=here, capture_output=True, text=True)
     assert not done.returncode, f"a public path cannot be imported:\n{done.stderr}"
     found: dict[str, Any] = json.loads(done.stdout)
     return found
