@@ -74,7 +74,7 @@ def describe(thing: Any, name: str, public: set[str]) -> Entry:
             "optional keys": sorted(thing.__optional_keys__),
         }
     if not inspect.isclass(thing):
-        return {"kind": "function", "parameters": parameters(thing)}
+        return {"kind": "function", "parameters": parameters(thing)} if inspect.isroutine(thing) else {"kind": "constant"}
     entry: Entry = {"kind": "class", "bases": sorted(bases_of(thing, public))}
     if issubclass(thing, Enum):
         return {**entry, "values": {member.name: enum_details(member) for member in thing}}
