@@ -1,9 +1,9 @@
 # Two commands need nothing but Python 3.11+ and make: `make demo` and `make test`. Each makes .venv from pinned constraints.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes: each test file is in one of them, and so is everything that talks to the same server (tests/conftest.py).
+# The tests run in so many processes; which of them stay together is in tests/support/parallel.py.
 WORKERS ?= 2
-PARALLEL := -n $(WORKERS) --dist loadgroup
+PARALLEL := -n $(WORKERS)
 export HF_HUB_OFFLINE := 1
 
 .PHONY: demo check test lint types soak bench clean
@@ -16,7 +16,6 @@ check: lint types
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not soak"
 
 test: lint types
-	$(BIN)/python tests/smoke_wheel.py
 	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: .venv/installed

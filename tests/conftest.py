@@ -23,20 +23,7 @@ SHORT = Shape(width=32, layers=1, heads=2, inner=64, positions=66)
 
 LoadEncoder = Callable[..., Encoder]
 
-pytest_plugins = ["support.skips"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests must be in one process where pytest-xdist runs them in several.
-
-    The tests of a file share its fixtures, all that talk to the real Milvus share that; `spread` marks those that share nothing.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") or item.get_closest_marker("spread"):
-            continue
-        parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
-        milvus = "server_uri" in getattr(item, "fixturenames", ()) or "server" in parameters
-        item.add_marker(pytest.mark.xdist_group("milvus" if milvus else item.nodeid.partition("::")[0]))
+pytest_plugins = ["support.parallel", "support.skips"]
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,8 @@ RECOGNIZE_INSTRUCTIONS = ServeOption(
 )
 API_KEY_FILE = ServeOption("File with the keys that clients may use, one a line; or set TASKVEC_API_KEYS.", None, "no key")
 MAX_INPUTS = ServeOption("Largest number of texts in one request.", 2048)
-MAX_BODY_MIB = ServeOption("Largest size of a request in MiB.", 16.0)
-MAX_BODIES_MIB = ServeOption("Largest size in MiB of the bodies of all requests together.", 256.0)
+MAX_BODY_MIB = ServeOption("Largest size of a request in MiB.", 16)
+MAX_BODIES_MIB = ServeOption("Largest size in MiB of the bodies of all requests together.", 256)
 MAX_REQUESTS = ServeOption("Requests that the server handles at a time; more are refused with 503.", 512)
 MAX_WAITING_TOKENS = ServeOption(
     "Tokens that may wait in the queue.",

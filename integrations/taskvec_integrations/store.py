@@ -197,6 +197,14 @@ class Store:
         self._close_client = close_client
         return self
 
+    own = take_client
+    """The name of `take_client` in version 0.1.0, kept until 0.3.0."""
+
+    @property
+    def engine(self) -> Backend:
+        """The name of `backend` in version 0.1.0, kept until 0.3.0."""
+        return self.backend
+
     def close(self) -> None:
         """Close what belongs to this store: an encoder that was loaded here, a client that it took (`take_client`)."""
         self._encoder.close()

@@ -21,7 +21,6 @@ WARNINGS = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("ray"))  # one process starts the cluster
             for warning in WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
