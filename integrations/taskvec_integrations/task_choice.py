@@ -1,4 +1,4 @@
-"""Which task an adapter uses: passage for documents and query for queries, unless another one was asked for."""
+"""Which task an integration uses: passage for documents and query for queries, unless another one was asked for."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ def choose_task(task: TaskChoice, operation: Task | None) -> Task | None:
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """Settings of an adapter, given once, so that indexing and searching cannot disagree.
+    """Settings of an integration, given once, so that indexing and searching cannot disagree.
 
     Args:
         document_task: The task for documents; "auto" is retrieval.passage, None the bare model.

@@ -1,4 +1,4 @@
-"""Saying that texts were cut at the model's context, for adapters whose callers get no report."""
+"""Saying that texts were cut at the model's context, for integrations whose callers get no report."""
 
 import logging
 
