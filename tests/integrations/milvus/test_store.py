@@ -50,7 +50,7 @@ def test_what_milvus_refuses_is_named_and_the_rest_lands(plain: MilvusClient, mi
     strange = ['qu"ote', "apos'", "back\\slash", "new\nline", "carriage\r", "tab\t", "nul\0", "bell\a", "ünï 😀", "{a} %", " "]
     report = store.ingest([*bad, *((id, "A text.") for id in strange)])
     reasons = {failure.document_id: failure.reason for failure in report.failed}
-    assert reasons.keys() == {"long", "key", "meta", "huge"}
+    assert {"long", "key", "meta"} <= reasons.keys() <= {"long", "key", "meta", "huge"}  # pymilvus 2.6.0 stores huge numbers
     assert re.fullmatch(r"(6|1100): .*65535.*", reasons["long"])
     assert "its payload has the key 'id', which is a field of the collection: rename it" in reasons["key"]
     assert report.documents.written == len(strange) + len(bad) - len(reasons)
