@@ -93,6 +93,7 @@ CALLED = {
     "TaskvecEmbeddingFunction",  # pymilvus
     "TaskvecEmbedding",  # LlamaIndex
     "RequestMiddleware",  # ASGI
+    *("EmbedChunks", "IngestPart", "RowTextEmbedder"),  # Ray Data's map_batches
 }
 """The classes whose objects are called."""
 
