@@ -33,9 +33,10 @@ from support.checkpoints import Shape, random_weights, write_native
 from support.qdrant.http import stub_qdrant
 from taskvec import Encoder
 from taskvec_integrations.defaults import CHUNK_TOKENS
-from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
 from taskvec_integrations.ingestion.chunking import split
 from taskvec_integrations.ingestion.documents import read_document
+from taskvec_integrations.ingestion.points import Hit, Point, Record, Vector
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.store import Document, IngestReport, Store
 

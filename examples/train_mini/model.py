@@ -23,6 +23,7 @@ from taskvec import Task
 from taskvec.attention import rotate_qkv
 from taskvec.checkpoint.config import ModelConfig
 from taskvec.checkpoint.layout import QKV, TOKEN_TYPES, WORDS, modules
+from taskvec.devices import bfloat16_is_fast
 from taskvec.late_chunking import Span, document_sequences
 from taskvec.linear import Linear
 from taskvec.model import Body, Embeddings, Layer, Norm, Transformer
@@ -231,7 +232,8 @@ class Teacher:
 
         self.basis = torch.eye(384) if basis is None else basis
         self._tokenizer = AutoTokenizer.from_pretrained(TEACHER)
-        self._model = AutoModel.from_pretrained(TEACHER, dtype=torch.bfloat16).eval()
+        dtype = torch.bfloat16 if bfloat16_is_fast() else torch.float32
+        self._model = AutoModel.from_pretrained(TEACHER, dtype=dtype).eval()
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, 384) float32."""

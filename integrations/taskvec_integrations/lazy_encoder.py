@@ -8,9 +8,6 @@ from typing import Any
 
 from taskvec import Encoder, shared_encoder
 from taskvec.integration import DEFAULT_MODEL
-from taskvec_integrations.truncation import warn_of_truncation as warn_of_cuts
-
-__all__ = ["LazyEncoder", "warn_of_cuts"]
 
 
 @dataclass

@@ -14,8 +14,8 @@ from taskvec_integrations.cli.console import print_line, progress_bar
 from taskvec_integrations.cli.model_loading import load_model
 from taskvec_integrations.cli.outputs import EmbeddedChunk, Quantizer, VectorWriter, open_output
 from taskvec_integrations.extras import require
-from taskvec_integrations.ingestion.backend import Vector
 from taskvec_integrations.ingestion.documents import CheckedDocument, Document, Input, name_of, read_document
+from taskvec_integrations.ingestion.points import Vector
 from taskvec_integrations.ingestion.report import Failure
 from taskvec_integrations.lazy_encoder import LazyEncoder
 

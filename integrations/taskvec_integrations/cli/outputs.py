@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from taskvec import calibrate, quantize
 from taskvec.integration import PRECISIONS, Vectors
 from taskvec_integrations.extras import require
-from taskvec_integrations.ingestion.backend import Vector
+from taskvec_integrations.ingestion.points import Vector
 
 Values = NDArray[np.generic] | list[str]
 """Vectors of a batch in their precision: (n, dimensions), or n strings for base64."""

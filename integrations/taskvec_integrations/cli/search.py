@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from taskvec_integrations.cli.model_loading import load_model
-from taskvec_integrations.ingestion.backend import Hit
+from taskvec_integrations.ingestion.points import Hit
 from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.store_url import StoreURL
 

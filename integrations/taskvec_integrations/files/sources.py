@@ -9,8 +9,8 @@ from taskvec.integration import check_text
 from taskvec_integrations.files import formats
 from taskvec_integrations.files.formats import STDIN, Row, Rows, to_json_value
 from taskvec_integrations.files.source_files import SourceFile, find_all_files
-from taskvec_integrations.ingestion.backend import FIELDS
 from taskvec_integrations.ingestion.documents import Document, Unreadable, content_id
+from taskvec_integrations.ingestion.points import FIELDS
 
 MAX_UNREADABLE_START_ROWS = 100
 """After so many rows at the start that cannot be read, the whole file counts as something else."""

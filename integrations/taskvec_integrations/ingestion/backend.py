@@ -15,10 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskvec_integrations.ingestion.async_source import caller_loop
-from taskvec_integrations.ingestion.points import BARE, FIELDS, HASH_FIELD, Hit, Point, Record, Vector, uuid_of
-
-__all__ = ["BARE", "FIELDS", "HASH_FIELD", "Backend", "Found", "Hit", "Point", "Record", "Vector", "caller_loop", "uuid_of"]
+from taskvec_integrations.ingestion.points import Hit, Point, Record, Vector, uuid_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from pymilvus import MilvusClient
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
+from taskvec_integrations.ingestion.points import HASH_FIELD, Hit, Point, Record, Vector
 from taskvec_integrations.milvus import errors
 from taskvec_integrations.milvus.collection_fields import CollectionFields
 from taskvec_integrations.milvus.server import Server

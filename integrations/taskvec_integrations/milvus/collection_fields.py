@@ -5,7 +5,7 @@ from typing import Any
 
 from pymilvus import DataType
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Point
+from taskvec_integrations.ingestion.points import HASH_FIELD, Point
 from taskvec_integrations.milvus.schema import MAX_BYTES, TextCollection
 from taskvec_integrations.milvus.server import Server
 from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VECTOR_TYPES, vector_type

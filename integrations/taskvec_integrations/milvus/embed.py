@@ -13,9 +13,10 @@ from pymilvus import AnnSearchRequest
 
 from taskvec import Encoder, Task, Usage
 from taskvec.integration import cut_dimensions
-from taskvec_integrations.lazy_encoder import LazyEncoder, warn_of_cuts
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.milvus.vector_types import DENSE_TYPES, VectorType
 from taskvec_integrations.task_choice import EmbedSettings, TaskChoice
+from taskvec_integrations.truncation import warn_of_truncation
 
 TextFields = str | Mapping[str, str] | None
 """The field whose text a row's missing vector is made of: one name for all collections, or a name for each collection."""
@@ -146,7 +147,7 @@ class RowEmbedder:
         rows = {text: row for row, text in enumerate(dict.fromkeys(text for text, _ in texts))}
         usage = Usage()
         vectors = encoder.encode(list(rows), task=task, dimensions=max(field.dim for field in fields.values()), usage=usage)
-        warn_of_cuts(usage, encoder)
+        warn_of_truncation(usage, encoder)
         packed = {field.name: field.kind.pack(cut_dimensions(vectors, field.dim)) for field in fields.values()}
         return [packed[field.name][rows[text]] for text, field in texts]
 

@@ -15,7 +15,8 @@ from typing import Any
 from pinecone import ApiError
 from tenacity import Retrying, retry_if_exception, retry_if_result, stop_after_delay, wait_exponential
 
-from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
+from taskvec_integrations.ingestion.points import Hit, Point, Record, Vector
 from taskvec_integrations.pinecone import errors
 from taskvec_integrations.pinecone.errors import IncompleteUpsertError
 from taskvec_integrations.pinecone.limits import DEFAULT_NAMESPACE, ENVELOPE_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_VECTORS

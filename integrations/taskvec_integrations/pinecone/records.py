@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from taskvec.integration import Vectors
-from taskvec_integrations.ingestion.backend import Point
+from taskvec_integrations.ingestion.points import Point
 from taskvec_integrations.pinecone.limits import MAX_ID_CHARACTERS, check_id, check_metadata
 
 RECORD_ID = re.compile(r"(?P<document_id>.+)#\d+#[0-9a-f]{64}", re.DOTALL)

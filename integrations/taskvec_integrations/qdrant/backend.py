@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from taskvec_integrations.ingestion.backend import HASH_FIELD, Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
+from taskvec_integrations.ingestion.points import HASH_FIELD, Hit, Point, Record, Vector
 from taskvec_integrations.qdrant import errors
 from taskvec_integrations.qdrant.thread_safe_client import ThreadSafeClient
 

@@ -14,9 +14,10 @@ import numpy as np
 from taskvec import EncodeOptions, Encoder, Task, Usage
 from taskvec.integration import Span, Vectors, check_spans, cut_dimensions
 from taskvec_integrations.ingestion.chunking import split
-from taskvec_integrations.lazy_encoder import LazyEncoder, warn_of_cuts
+from taskvec_integrations.lazy_encoder import LazyEncoder
 from taskvec_integrations.qdrant.document_options import DocumentOptions, quote
 from taskvec_integrations.qdrant.find_documents import Inference, Path
+from taskvec_integrations.truncation import warn_of_truncation
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ def encode_inputs(inputs: Sequence[EncoderInput]) -> None:
         results = encoder.encode_spans(texts, spans, **options)
     else:
         results = list(encoder.encode([one.texts[0] for one in inputs], **options)[:, None])
-    warn_of_cuts(usage, encoder)
+    warn_of_truncation(usage, encoder)
     for one, vectors in zip(inputs, results, strict=True):
         one.vectors = vectors
 

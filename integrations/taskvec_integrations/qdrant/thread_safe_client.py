@@ -6,7 +6,7 @@ from typing import Any
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from taskvec_integrations.ingestion.backend import caller_loop
+from taskvec_integrations.ingestion.async_source import caller_loop
 
 
 class ThreadSafeClient:

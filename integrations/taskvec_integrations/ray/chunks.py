@@ -9,8 +9,8 @@ from ray.data import Dataset
 
 from taskvec import Usage
 from taskvec.integration import DEFAULT_MODEL, DOCUMENT_TASK, check_flag
-from taskvec_integrations.lazy_encoder import warn_of_cuts
 from taskvec_integrations.ray.embed import BatchEmbedder, ColumnBatch, EmbedOptions, require_text
+from taskvec_integrations.truncation import warn_of_truncation
 
 
 class EmbedChunks(BatchEmbedder):
@@ -64,7 +64,7 @@ class EmbedChunks(BatchEmbedder):
         column = np.empty(len(documents), dtype=object)
         for row, vectors in enumerate(self._encode(documents, usage)):
             column[row] = self._quantize(vectors)
-        warn_of_cuts(usage, self._encoder)
+        warn_of_truncation(usage, self._encoder)
         return self._add_column(batch, column)
 
     def _encode(self, documents: list[list[str]], usage: Usage) -> list[NDArray[np.float32]]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from taskvec import EncodeOptions, Encoder, Task, Usage, quantize
 from taskvec.integration import DEFAULT_MODEL, DOCUMENT_TASK, QUERY_TASK, LoadSettings, check_text
-from taskvec_integrations.lazy_encoder import warn_of_cuts
 from taskvec_integrations.ray.workers import load_encoder
 from taskvec_integrations.task_choice import TaskChoice, choose_task
+from taskvec_integrations.truncation import warn_of_truncation
 
 ColumnBatch = Mapping[str, NDArray[Any]]
 """Columns by name, as Ray Data hands them out by default (batch_format="numpy")."""
@@ -126,7 +126,7 @@ class RowTextEmbedder(BatchEmbedder):
         texts = [require_text(text, self._describe_row(batch, row)) for row, text in enumerate(self._column_values(batch))]
         usage = Usage()
         vectors = self._encoder.encode(texts, **self._options(usage))
-        warn_of_cuts(usage, self._encoder)
+        warn_of_truncation(usage, self._encoder)
         return self._add_column(batch, self._quantize(vectors))
 
 

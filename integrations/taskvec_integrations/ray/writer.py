@@ -12,7 +12,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from taskvec_integrations.ingestion.backend import Backend, Found, Hit, Point, Record, Vector
+from taskvec_integrations.ingestion.backend import Backend, Found
+from taskvec_integrations.ingestion.points import Hit, Point, Record, Vector
 from taskvec_integrations.store_url import StoreURL
 
 

@@ -39,7 +39,7 @@ def test_the_database_is_asked_before_the_model_is_loaded(taskvec: Taskvec) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--to", "qdrant://data"], "'qdrant://data' names no store: use qdrant://./FOLDER"),
+        (["--to", "qdrant://data"], "'qdrant://data' does not name a store: use qdrant://./FOLDER"),
         (["--to", "milvus://127.0.0.1:1"], "milvus://127.0.0.1:1 cannot be reached"),
         (["--to", "pinecone://docs"], "PINECONE_API_KEY is not set"),
         (["--to", TO, "--text-column", "body"], "stdin has no column 'body', it has id, text"),

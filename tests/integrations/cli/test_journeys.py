@@ -24,7 +24,7 @@ from support.command_line import (
     process,
     wait_until_some_are_written,
 )
-from taskvec_integrations.ingestion.backend import uuid_of
+from taskvec_integrations.ingestion.points import uuid_of
 
 TEXTS = {
     "cat.md": "The cat is fed by Marta, every morning at seven. It eats fish.",

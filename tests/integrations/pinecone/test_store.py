@@ -19,7 +19,7 @@ from support.pinecone.stores import (
     stored_chunks,
 )
 from taskvec import Encoder
-from taskvec_integrations.ingestion.backend import Record
+from taskvec_integrations.ingestion.points import Record
 from taskvec_integrations.pinecone import PineconeStore, TaskvecIndex
 from taskvec_integrations.pinecone.backend import RECORD_NAMESPACE, PineconeBackend
 from taskvec_integrations.pinecone.records import weigh

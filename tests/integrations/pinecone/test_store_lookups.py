@@ -39,7 +39,7 @@ def test_only_a_namespace_that_held_something_is_listed(open_store: OpenStore, n
 
 def test_many_documents_are_forgotten_and_looked_up_again(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("taskvec_integrations.pinecone.written_records.MAX_CACHED_RECORDS", 10)
-    monkeypatch.setattr("taskvec_integrations.ingestion.run.LOOK_AHEAD", 10)
+    monkeypatch.setattr("taskvec_integrations.ingestion.run.COMPARE_CHARACTERS", 10)
     with pinecone(NARROW_WIDTH) as server:
         report = open_store(server).ingest([*NUMBERED, *((number, f"new {text}") for number, text in NUMBERED)])
         assert report.chunks.written == 80

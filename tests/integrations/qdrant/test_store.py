@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from support.qdrant.http import StubQdrant
 from taskvec import Encoder
-from taskvec_integrations.ingestion.backend import Record
+from taskvec_integrations.ingestion.points import Record
 from taskvec_integrations.qdrant import QdrantStore
 from taskvec_integrations.qdrant.backend import QdrantBackend
 

@@ -15,7 +15,7 @@ import ray
 from support.command_line import GUARD_SECONDS, Done, ingest_arguments, interruptible, process, wait_until_some_are_written
 from support.ray_runs import alone, assert_same, in_folder
 from taskvec import Encoder
-from taskvec_integrations.ingestion.backend import uuid_of
+from taskvec_integrations.ingestion.points import uuid_of
 from taskvec_integrations.ray import cluster
 
 ON_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
