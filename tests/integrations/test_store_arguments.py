@@ -55,6 +55,6 @@ def test_a_query_that_is_not_a_text_is_refused(small: Encoder) -> None:
 
 def test_dimensions_that_the_model_lacks_are_refused_before_a_collection_is_made(small: Encoder) -> None:
     store = FakeStore(FakeBackend({}), encoder=small, dimensions=99)
-    with pytest.raises(ValueError, match="dimensions is 99, this model has vectors of 32"):
+    with pytest.raises(ValueError, match="dimensions is 99, but this model's vectors have 32"):
         store.ingest(["a"])
     assert store.backend.server == {}

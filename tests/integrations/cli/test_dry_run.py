@@ -15,7 +15,7 @@ TO = "qdrant://./index"
 def test_a_dry_run_refuses_what_the_run_would(taskvec: Taskvec) -> None:
     done = taskvec("ingest", "-", *ingest_arguments(TO, "--dimensions", 9999, "--dry-run"), stdin='{"text": "a"}\n')
     assert done.code == 1
-    assert "dimensions is 9999, this model has vectors of 384" in done.err
+    assert "dimensions is 9999, but this model's vectors have 384" in done.err
 
 
 def test_a_dry_run_counts_and_writes_nothing(taskvec: Taskvec, tmp_path: Path, mini: Encoder) -> None:

@@ -160,7 +160,7 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(taskvec: Taskvec, tmp_path
         (["x", "--input", "-"], 2, "give either texts or --input"),
         (["x", "--task", "nonsense"], 2, "'retrieval.query'"),
         (["x", "--chunk", "2"], 2, "0 to keep texts whole"),
-        (["x", "--dimensions", "385"], 1, "dimensions is 385, this model has vectors of 384: use 1 to 384"),
+        (["x", "--dimensions", "385"], 1, "dimensions is 385, but this model's vectors have 384: use 1 to 384"),
         (["x", "--precision", "int8"], 1, "int8 needs ranges, the same for documents and queries: add --ranges ranges.npy"),
         (["x", "--ranges", "r.npy"], 1, "--ranges belongs to int8 and uint8, not to float32"),
         (["x", "--precision", "binary", "--dimensions", "12"], 1, "12 is not a multiple of 8"),

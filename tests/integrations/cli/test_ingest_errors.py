@@ -43,7 +43,7 @@ def test_the_database_is_asked_before_the_model_is_loaded(taskvec: Taskvec) -> N
         (["--to", "milvus://127.0.0.1:1"], "milvus://127.0.0.1:1 cannot be reached"),
         (["--to", "pinecone://docs"], "PINECONE_API_KEY is not set"),
         (["--to", TO, "--text-column", "body"], "stdin has no column 'body', it has id, text"),
-        (["--to", TO, "--dimensions", "999"], "dimensions is 999, this model has vectors of 384: use 1 to 384"),
+        (["--to", TO, "--dimensions", "999"], "dimensions is 999, but this model's vectors have 384: use 1 to 384"),
         (["--to", TO, "--model", "jinaai/nothing"], "(the small English model needs no download: --model mini)"),
         (["--to", TO, "--device", "warp"], "device 'warp' is not one torch knows"),
         (["--to", TO, "--retry", "-1"], "retry_seconds is -1.0: use 0"),

@@ -108,7 +108,7 @@ MISUSE: dict[str, tuple[Callable[[Make], Any], type[Exception], str]] = {
     ),
     "precision": (lambda make: make("text", precision="int4"), ValueError, "unknown precision 'int4': .*float32, float16"),
     "precision of a text": (lambda make: make("text", precision="base64"), ValueError, "unknown precision 'base64'"),
-    "too wide": (lambda make: make("text", dimensions=385).run("a"), ValueError, "385, this model has vectors of 384: use 1"),
+    "too wide": (lambda make: make("text", dimensions=385).run("a"), ValueError, "385, but this model's vectors have 384: use 1"),
     "too narrow": (lambda make: make("documents", dimensions=0).run([]), ValueError, "dimensions is 0"),
     "not whole bytes": (
         lambda make: make("documents", dimensions=12, precision="binary").run([Document(content="a")]),

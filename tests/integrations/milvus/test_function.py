@@ -124,7 +124,7 @@ def test_it_has_what_pymilvus_models_jina_function_has(mini: Encoder) -> None:
         (lambda: TaskvecEmbeddingFunction("mini", query_task="question"), ValueError, "unknown task 'question'"),
         (lambda: TaskvecEmbeddingFunction("mini", late_chunking="no"), TypeError, "late_chunking is 'no'"),  # type: ignore[arg-type]
         (lambda: TaskvecEmbeddingFunction(3), TypeError, "encoder is 3"),  # type: ignore[arg-type]
-        (lambda: TaskvecEmbeddingFunction("mini", dimensions=500)(["a"]), ValueError, "dimensions is 500, this model"),
+        (lambda: TaskvecEmbeddingFunction("mini", dimensions=500)(["a"]), ValueError, "dimensions is 500, but this model"),
         (lambda: TaskvecEmbeddingFunction("mini", dimensions=0)(["a"]), ValueError, "dimensions is 0"),
     ],
 )  # fmt: skip

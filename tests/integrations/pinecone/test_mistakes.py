@@ -27,7 +27,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     ),
     ([{"_id": "", "text": "b"}], ValueError, "has an id of 0 characters"),
     ([{"_id": "a", "body": "b"}], ValueError, "record 'a' has no field 'text' to embed, it has 'body': name .* text_field="),
-    ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int, a str was expected"),
+    ([{"_id": "a", "text": 3}], TypeError, "record 'a', field 'text' is int: a str was expected"),
     ([{**GOOD, "year": None}], ValueError, "record 'good' has None in the field 'year': Pinecone stores neither nulls nor"),
     ([{**GOOD, "year": float("nan")}], ValueError, "record 'good' has nan in the field 'year'"),
     ([{**GOOD, "year": 10**30}], ValueError, "'good' has a value in the field 'year' that JSON cannot hold: Integer exceeds"),

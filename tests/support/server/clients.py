@@ -125,7 +125,7 @@ class _BusyHandler(JsonHandler):
 TOO_MUCH = "900 tokens wait for the encoder, the limit is 800"
 SENTENCES = {
     "model": "'gpt-4' is not served here",
-    "dimensions": "dimensions is 5000, this model has vectors of 384: use 1 to 384",
+    "dimensions": "dimensions is 5000, but this model's vectors have 384: use 1 to 384",
     "key": "the key is not one of this server's keys",
     "429": TOO_MUCH,
     "503": TOO_MUCH,
