@@ -26,7 +26,7 @@ def test_bad_documents_are_named_and_the_rest_lands(database: Database, mini: En
     reasons = {failure.document_id: failure.reason for failure in report.failed}
     assert reasons == {
         "empty": "its text is empty or blank",
-        "chunk": "chunk 1 is empty: leave it out, an empty chunk has no vector of its own",
+        "chunk": "chunk 1 is empty: leave it out, because an empty chunk has no vector",
         "span": "in its text, span 0 is (0, 9): it needs 0 <= start < stop <= 3, the text's length",
         "payload": "its payload is not JSON: 'when': Object of type object is not JSON serializable",
         "reserved": "its payload has the key 'text', which is used for the store's own: rename it",
