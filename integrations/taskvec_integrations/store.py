@@ -55,7 +55,7 @@ class Store:
     Nothing is sent to the database, and no model is loaded, before the first use.
 
     Args:
-        backend: The collection.
+        engine: The collection, a `Backend`; the parameter keeps its name of version 0.1.0.
         encoder: See `StoreOptions`, as for all settings that follow.
         dimensions: The length of the vectors; None is the model's full width.
         late_chunking: Whether the chunks of a document share its context.
@@ -75,7 +75,7 @@ class Store:
 
     def __init__(
         self,
-        backend: Backend,
+        engine: Backend,
         *,
         encoder: Encoder | str | Path | LazyEncoder = DEFAULT_MODEL,
         dimensions: int | None = None,
@@ -85,7 +85,7 @@ class Store:
         chunk_tokens: int | None = CHUNK_TOKENS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self.backend = backend
+        self.backend = engine
         self._encoder = encoder if isinstance(encoder, LazyEncoder) else LazyEncoder(encoder)
         self._settings = EmbedSettings(document_task, query_task, dimensions, late_chunking)
         self._chunk_tokens = check_chunk_tokens(chunk_tokens)
