@@ -77,7 +77,7 @@ def test_a_record_of_another_version_is_refused(short: Encoder) -> None:
     client = QdrantClient(":memory:")
     client.create_collection("docs", COSINE)
     client.upsert("docs", [models.PointStruct(id=RECORD_POINT, vector={}, payload={"taskvec": {"model": "x", "version": 7}})])
-    with pytest.raises(ValueError, match=r"not of this version of taskvec: {'model': 'x', 'version': 7}"):
+    with pytest.raises(ValueError, match=r"record is {'model': 'x', 'version': 7}, which this version of taskvec cannot read"):
         QdrantStore(client, "docs", encoder=short).ingest(TEXTS)
     client.close()
 
