@@ -15,7 +15,7 @@ from taskvec_integrations.server.model_names import SUFFIXES
 from taskvec_integrations.server.request import EmbedRequest
 
 
-class _Body(BaseModel):
+class _StrictBody(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
 
     @model_validator(mode="before")
@@ -27,7 +27,7 @@ class _Body(BaseModel):
         return body
 
 
-class EmbeddingsBody(_Body):
+class EmbeddingsBody(_StrictBody):
     """POST /v1/embeddings, in Jina's dialect and OpenAI's."""
 
     FORMAT_NAMES: ClassVar = ("embedding_type", "encoding_format", "encoding_type")
@@ -68,7 +68,7 @@ class EmbeddingsBody(_Body):
         )
 
 
-class TeiBody(_Body):
+class TeiBody(_StrictBody):
     """POST / and /embed as Text Embeddings Inference has them; task and late_chunking are additions."""
 
     inputs: Texts
@@ -100,7 +100,7 @@ class TeiBody(_Body):
         )
 
 
-class PineconeParameters(_Body):
+class PineconeParameters(_StrictBody):
     """`parameters` of Pinecone's inference API; task and late_chunking are additions."""
 
     input_type: Literal["passage", "query"] | None = None
@@ -116,7 +116,7 @@ class PineconeParameters(_Body):
         return self
 
 
-class PineconeBody(_Body):
+class PineconeBody(_StrictBody):
     """POST /embed as Pinecone's inference API has it; only its bodies have `model`."""
 
     model: ModelName
@@ -137,7 +137,7 @@ class PineconeBody(_Body):
         )
 
 
-class ScoringParameters(_Body):
+class ScoringParameters(_StrictBody):
     """`parameters` of Jina's samples for SageMaker."""
 
     task: TaskName = None
@@ -149,7 +149,7 @@ class ScoringParameters(_Body):
     embedding_type: Formats = None
 
 
-class ScoringBody(_Body):
+class ScoringBody(_StrictBody):
     """POST /invocations (SageMaker) and /score (Azure ML)."""
 
     data: Texts
